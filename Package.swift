@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
+/// One room: target, tests, settings. `imports` names rooms listed above it, so this list is the architecture;
+/// `TidyTests` holds every source file to it.
+func room(_ name: String, imports: [Target.Dependency] = []) -> [Target] {
+    [
+        .target(name: name, dependencies: imports, swiftSettings: strict),
+        .testTarget(
+            name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"], swiftSettings: strict),
+    ]
+}
+
+/// A module map and its shim over a C library of the system; imported by exactly one room.
+func system(_ name: String, package: String? = nil, debian: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: package, providers: [.apt([debian])])
+}
+
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let libraries: [Target] = [
+    system("CCurl", package: "libcurl", debian: "libcurl4-openssl-dev"),
+    system("CSnappy", debian: "libsnappy-dev"),
+    system("CCrypto", package: "libcrypto", debian: "libssl-dev"),
+    system("CLinux", debian: "libc6-dev"),
+    .target(
+        name: "CRE2", linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]
+    ),
+]
+
+let rooms =
+    room("Basics", imports: ["CLinux", "CSnappy", "CCrypto"])
+    + room("Model", imports: ["Basics", "CRE2"])
+    + room("Settings", imports: ["Basics", "Yams"])
+    + room("Transport", imports: ["Basics", "CCurl"])
+    + room("Exposition", imports: ["Model"])
+    + room("Templates", imports: ["Model"])
+    + room("Storage", imports: ["Model", "Settings"])
+    + room("Query", imports: ["Model"])
+    + room("Scraping", imports: ["Exposition", "Transport", "Settings"])
+    + room("Rules", imports: ["Query", "Templates", "Settings"])
+    + room("Alerting", imports: ["Model", "Settings"])
+    + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
+    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Notifying", .product(name: "Hummingbird", package: "hummingbird")])
+    + room("Daemon", imports: ["Web", .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")])
+
+let package = Package(
+    name: "vedette",
+    products: [.executable(name: "vedette", targets: ["vedette"])],
+    dependencies: [
+        .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+    ],
+    targets: libraries + rooms + [
+        .executableTarget(
+            name: "vedette",
+            dependencies: ["Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
+        .target(name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),
+    ],
+    cxxLanguageStandard: .cxx17
+)

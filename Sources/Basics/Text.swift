@@ -1,0 +1,78 @@
+/// FNV-1a, 64 bits: the hash of Alertmanager's fingerprints. Not for untrusted keys.
+public struct FNV1a: Sendable {
+    /// The hash of all that was combined.
+    public private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    /// The hash of nothing.
+    public init() {}
+
+    /// Adds one byte.
+    @inlinable
+    public mutating func combine(byte: UInt8) { update(byte) }
+
+    /// Adds the UTF-8 bytes of a text.
+    public mutating func combine(_ text: String) {
+        for byte in text.utf8 { update(byte) }
+    }
+
+    @usableFromInline
+    mutating func update(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+}
+
+/// 16 lower-case hexadecimal digits.
+public func hexadecimal(_ value: UInt64) -> String {
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+}
+
+extension String {
+    /// In double quotes with Go's escapes, as `strconv.Quote` writes it.
+    public var goQuoted: String {
+        var text = "\""
+        for scalar in unicodeScalars {
+            switch scalar {
+            case "\"": text += "\\\""
+            case "\\": text += "\\\\"
+            case "\n": text += "\\n"
+            case "\t": text += "\\t"
+            case "\r": text += "\\r"
+            case "\u{7}": text += "\\a"
+            case "\u{8}": text += "\\b"
+            case "\u{C}": text += "\\f"
+            case "\u{B}": text += "\\v"
+            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
+                let digits = String(scalar.value, radix: 16)
+                text += "\\x" + String(repeating: "0", count: 2 - digits.count) + digits
+            default: text.unicodeScalars.append(scalar)
+            }
+        }
+        return text + "\""
+    }
+
+    /// The candidate nearest in spelling, for "did you mean": at most two edits away, and fewer than half its length.
+    public func nearest(among candidates: some Sequence<String>) -> String? {
+        let scored = candidates.map { ($0, editDistance(to: $0)) }
+        guard let best = scored.min(by: { ($0.1, $0.0) < ($1.1, $1.0) }) else { return nil }
+        return best.1 <= 2 && best.1 * 2 < Swift.max(count, 3) ? best.0 : nil
+    }
+
+    /// Levenshtein's distance with transpositions (optimal string alignment).
+    func editDistance(to other: String) -> Int {
+        let (left, right) = (Array(utf8), Array(other.utf8))
+        var older: [Int] = []
+        var previous = Array(0...right.count)
+        for row in 0..<left.count {
+            var current = [row + 1]
+            for column in 0..<right.count {
+                var best = Swift.min(previous[column + 1], current[column]) + 1
+                best = Swift.min(best, previous[column] + (left[row] == right[column] ? 0 : 1))
+                if row > 0, column > 0, left[row] == right[column - 1], left[row - 1] == right[column] {
+                    best = Swift.min(best, older[column - 1] + 1)
+                }
+                current.append(best)
+            }
+            (older, previous) = (previous, current)
+        }
+        return previous[right.count]
+    }
+}

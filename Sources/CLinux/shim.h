@@ -1,0 +1,44 @@
+// What the Glibc module leaves out: epoll, eventfd, fallocate; and the processor's CRC-32C instruction.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+
+static inline int vedette_fallocate(int descriptor, int64_t offset, int64_t length) {
+    return fallocate(descriptor, 0, offset, length) == 0 ? 0 : errno;
+}
+static inline int vedette_epoll_control(int epoll, int operation, int descriptor, uint32_t events) {
+    struct epoll_event event = {.events = events, .data = {.fd = descriptor}};
+    return epoll_ctl(epoll, operation, descriptor, &event);
+}
+static inline int vedette_epoll_descriptor(const struct epoll_event *event) { return event->data.fd; }
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+static inline int vedette_has_crc32c(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 20));
+}
+__attribute__((target("sse4.2"))) static inline uint32_t vedette_crc32c(uint32_t crc, const uint8_t *data, size_t count) {
+    uint64_t state = crc;
+    while (count >= 8) {
+        uint64_t word;
+        memcpy(&word, data, 8);
+        state = __builtin_ia32_crc32di(state, word);
+        data += 8;
+        count -= 8;
+    }
+    while (count--) state = __builtin_ia32_crc32qi((uint32_t)state, *data++);
+    return (uint32_t)state;
+}
+#else
+static inline int vedette_has_crc32c(void) { return 0; }
+static inline uint32_t vedette_crc32c(uint32_t crc, const uint8_t *data, size_t count) { return crc; }
+#endif
