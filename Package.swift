@@ -51,7 +51,11 @@ let rooms =
     + room("Rules", imports: ["Query", "Templates", "Settings"])
     + room("Alerting", imports: ["Model", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
-    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Notifying", .product(name: "Hummingbird", package: "hummingbird")])
+    + room(
+        "Web",
+        imports: [
+            "Storage", "Query", "Scraping", "Rules", "Notifying", .product(name: "Hummingbird", package: "hummingbird"),
+        ])
     + room("Daemon", imports: ["Web", .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")])
 
 let package = Package(
@@ -69,7 +73,8 @@ let package = Package(
             name: "vedette",
             dependencies: ["Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
-        .target(name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),
     ],
     cxxLanguageStandard: .cxx17
 )

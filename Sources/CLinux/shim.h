@@ -1,7 +1,4 @@
-// What the Glibc module leaves out: epoll, eventfd, fallocate; and the processor's CRC-32C instruction.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+// What the Glibc module leaves out: epoll and eventfd; and the processor's CRC-32C instruction.
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -11,9 +8,6 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 
-static inline int vedette_fallocate(int descriptor, int64_t offset, int64_t length) {
-    return fallocate(descriptor, 0, offset, length) == 0 ? 0 : errno;
-}
 static inline int vedette_epoll_control(int epoll, int operation, int descriptor, uint32_t events) {
     struct epoll_event event = {.events = events, .data = {.fd = descriptor}};
     return epoll_ctl(epoll, operation, descriptor, &event);

@@ -4,7 +4,10 @@ internal import Basics
 public struct Matcher: Hashable, Sendable, CustomStringConvertible {
     /// How the value is compared.
     public enum Operation: String, Sendable, Hashable {
-        case equal = "=", notEqual = "!=", matches = "=~", matchesNot = "!~"
+        case equal = "="
+        case notEqual = "!="
+        case matches = "=~"
+        case matchesNot = "!~"
     }
 
     /// The label's name.

@@ -20,9 +20,11 @@ import Testing
 }
 
 @Suite struct PatternTests {
-    @Test("anchored on both ends, the dot matches a line end", arguments: [
-        ("a.b", "a\nb", true), ("a", "ab", false), ("a|b", "b", true), ("", "", true), ("(?i)X", "x", true),
-    ])
+    @Test(
+        "anchored on both ends, the dot matches a line end",
+        arguments: [
+            ("a.b", "a\nb", true), ("a", "ab", false), ("a|b", "b", true), ("", "", true), ("(?i)X", "x", true),
+        ])
     func anchored(pattern: String, text: String, expected: Bool) throws {
         #expect(try Pattern(pattern).matches(text) == expected)
     }

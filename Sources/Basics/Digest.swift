@@ -1,0 +1,30 @@
+internal import CCrypto
+
+/// Digests by the system's libcrypto.
+public enum Digest {
+    /// The algorithms that the formats we speak ask for.
+    public enum Algorithm: Sendable {
+        /// 16 bytes; for `hashmod`, not for secrets.
+        case md5
+        /// 32 bytes.
+        case sha256
+    }
+
+    /// The digest of `bytes`.
+    public static func of(_ bytes: [UInt8], _ algorithm: Algorithm) -> [UInt8] {
+        let method = unsafe algorithm == .md5 ? EVP_md5() : EVP_sha256()
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var count: UInt32 = 0
+        let done = unsafe EVP_Digest(bytes, bytes.count, &digest, &count, method, nil)
+        precondition(done == 1, "libcrypto refuses a digest of \(bytes.count) bytes")
+        return Array(digest[..<Int(count)])
+    }
+
+    /// The digest of a text's UTF-8 in hexadecimal digits.
+    public static func hexadecimal(of text: String, _ algorithm: Algorithm) -> String {
+        of(Array(text.utf8), algorithm).map { byte in
+            let digits = String(byte, radix: 16)
+            return digits.count == 1 ? "0\(digits)" : digits
+        }.joined()
+    }
+}
