@@ -1,5 +1,6 @@
 internal import Basics
 public import Model
+internal import Synchronization
 
 extension SeriesStore: SampleSink {
     /// See `SampleSink`. About 2 µs for a new series, half a microsecond for a known one.
@@ -102,7 +103,7 @@ extension SeriesStore: SampleSink {
         let (references, values, times) = (batch.references, batch.values, batch.timestamps)
         let common = batch.timestamp.milliseconds
         let first = (reference: references[0], time: times.isEmpty ? common : times[0])
-        let count = record.withUnsafeMutableBytes { buffer -> Int in
+        let count = unsafe record.withUnsafeMutableBytes { buffer -> Int in
             // Safe: the buffer holds 28 bytes a sample, the most that two varints and a double take.
             let base = unsafe buffer.baseAddress.unsafelyUnwrapped
             unsafe base.storeBytes(of: LogFormat.Record.samples.rawValue, as: UInt8.self)
@@ -112,7 +113,8 @@ extension SeriesStore: SampleSink {
             func put(_ value: Int64) {
                 var rest = UInt64(bitPattern: (value << 1) ^ (value >> 63))
                 while rest >= 0x80 {
-                    unsafe base.storeBytes(of: UInt8(truncatingIfNeeded: rest) | 0x80, toByteOffset: offset, as: UInt8.self)
+                    unsafe base.storeBytes(
+                        of: UInt8(truncatingIfNeeded: rest) | 0x80, toByteOffset: offset, as: UInt8.self)
                     rest >>= 7
                     offset += 1
                 }

@@ -1,5 +1,6 @@
 internal import Basics
-internal import Model
+public import Model
+internal import Synchronization
 
 extension SeriesStore {
     /// Removes log segments whose every sample is older than `time`. Their series go into `checkpoint.NNNNNNNN` first,
@@ -13,7 +14,8 @@ extension SeriesStore {
             for name in names {
                 guard let number = Int(name), name.count == 8, number < current - 1 else { continue }
                 // A segment's newest sample is about as old as its last write.
-                guard let changed = try files.attributes(of: "\(wal)/\(name)")?.modified, changed.milliseconds < time else { break }
+                guard let changed = try files.attributes(of: "\(wal)/\(name)")?.modified, changed.milliseconds < time
+                else { break }
                 last = number
             }
             guard let last else { return }
@@ -59,17 +61,29 @@ extension SeriesStore: MetricsSource {
         let counters: [(String, String, Int)] = [
             ("samples_appended_total", "Samples stored.", figures.stored.value),
             ("samples_duplicate_total", "Samples refused: another value at the same moment.", figures.duplicates.value),
-            ("samples_out_of_order_total", "Samples refused: before the newest of the series.", figures.outOfOrder.value),
+            (
+                "samples_out_of_order_total", "Samples refused: before the newest of the series.",
+                figures.outOfOrder.value
+            ),
             ("samples_out_of_bounds_total", "Samples refused: too old or too far ahead.", figures.outOfBounds.value),
-            ("samples_unlogged_total", "Samples in memory alone: the disk refused the log.", figures.unloggedSamples.value),
+            (
+                "samples_unlogged_total", "Samples in memory alone: the disk refused the log.",
+                figures.unloggedSamples.value
+            ),
             ("series_created_total", "Series made.", created),
             ("series_removed_total", "Series let go.", removed),
             ("series_refused_total", "Series refused at the limit.", figures.refusedSeries.value),
             ("chunks_forgotten_total", "Chunks let go by age or size.", figures.forgottenChunks.value),
             ("log_records_total", "Records written to the log.", figures.logRecords.value),
-            ("log_write_failures_total", "Writes and syncs of the log that the disk refused.", figures.logFailures.value),
+            (
+                "log_write_failures_total", "Writes and syncs of the log that the disk refused.",
+                figures.logFailures.value
+            ),
             ("log_syncs_total", "Syncs of the log to the disk.", figures.syncs.value),
-            ("log_checkpoints_total", "Checkpoints written before old segments were removed.", figures.checkpoints.value),
+            (
+                "log_checkpoints_total", "Checkpoints written before old segments were removed.",
+                figures.checkpoints.value
+            ),
         ]
         let gauges: [(String, String, Int)] = [
             ("series", "Series in memory.", series),

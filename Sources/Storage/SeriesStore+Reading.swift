@@ -1,5 +1,6 @@
 public import Basics
 public import Model
+internal import Synchronization
 
 extension SeriesStore: SampleSource {
     /// One series as it was found under the lock: its closed chunks, and a copy of the open one.
@@ -59,13 +60,16 @@ extension SeriesStore: SampleSource {
         }
         let closed = entry.firstClosed == 0 ? [] : head.closedChunks(of: slot, after: after, through: through)
         var open: [UInt8] = []
-        if !entry.open.isEmpty, entry.open.firstTime <= through, entry.lastTime > after, let bytes = unsafe entry.open.bytes {
+        if !entry.open.isEmpty, entry.open.firstTime <= through, entry.lastTime > after,
+            let bytes = unsafe entry.open.bytes
+        {
             // The slack behind the last byte is copied too: the decoder reads whole words.
             unsafe open = Array(UnsafeBufferPointer(start: bytes, count: entry.open.byteCount + ChunkArena.slack))
         }
         guard !closed.isEmpty || !open.isEmpty else { return nil }
         return Found(
-            labels: head.labels(at: slot), closed: closed, open: open, openCount: Int(entry.open.sampleCount), newest: nil)
+            labels: head.labels(at: slot), closed: closed, open: open, openCount: Int(entry.open.sampleCount),
+            newest: nil)
     }
 
     private static func decode(_ found: Found, after: Int64, through: Int64, newestOnly: Bool) -> SeriesColumns? {
@@ -86,7 +90,8 @@ extension SeriesStore: SampleSource {
             }
         }
         for chunk in found.closed {
-            unsafe read(ChunkDecoder(bytes: chunk.bytes, byteCount: Int(chunk.byteCount), sampleCount: Int(chunk.sampleCount)))
+            unsafe read(
+                ChunkDecoder(bytes: chunk.bytes, byteCount: Int(chunk.byteCount), sampleCount: Int(chunk.sampleCount)))
         }
         if !found.open.isEmpty {
             unsafe found.open.withUnsafeBufferPointer { bytes in
@@ -106,7 +111,9 @@ extension SeriesStore: SampleSource {
         return (name?.value ?? "") + (rest.isEmpty && name != nil ? "" : "{\(rest.joined(separator: ","))}")
     }
 
-    private func slots(_ matchers: [[Matcher]], _ head: borrowing Head, _ from: Timestamp, _ through: Timestamp) -> [Int] {
+    private func slots(_ matchers: [[Matcher]], _ head: borrowing Head, _ from: Timestamp, _ through: Timestamp)
+        -> [Int]
+    {
         var slots: Set<UInt32> = []
         if matchers.isEmpty { slots = Set(head.index.slots) }
         for list in matchers { slots.formUnion(head.index.select(list)) }

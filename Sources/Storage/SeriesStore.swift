@@ -1,5 +1,5 @@
 public import Basics
-public import Model
+internal import Model
 internal import Synchronization
 
 /// The store: series in memory with Prometheus' log beneath. Batches come in, columns go out.
@@ -35,24 +35,23 @@ public final class SeriesStore: Sendable {
     ) throws(StorageError) {
         (self.settings, self.clock, self.files, self.directory) = (settings, clock, files, directory)
         var head = Head()
-        let opened: (lock: any FileLock, report: ReplayReport, writer: LogWriter)
+        let writer: LogWriter
         do throws(FileError) {
             try files.createDirectory(directory)
-            guard let lock = try files.lock("\(directory)/lock") else {
+            guard let taken = try files.lock("\(directory)/lock") else {
                 throw FileError(operation: "lock", path: directory, code: 0)
             }
+            lock = taken
             let wal = "\(directory)/wal"
             try files.createDirectory(wal)
             let oldest = clock.now().milliseconds - settings.maximumAge
-            let report = try LogReplay(directory: wal, files: files).run(into: &head, oldest: oldest)
-            opened = (lock, report, try LogWriter(directory: wal, files: files, segment: report.nextSegment))
+            replay = try LogReplay(directory: wal, files: files).run(into: &head, oldest: oldest)
+            writer = try LogWriter(directory: wal, files: files, segment: replay.nextSegment)
         } catch {
             throw error.operation == "lock" && error.code == 0 ? .locked(directory: directory) : .file(error)
         }
-        lock = opened.lock
-        replay = opened.report
         self.head = Mutex(head)
-        log = Mutex(LogState(writer: opened.writer))
+        log = Mutex(LogState(writer: writer))
     }
 
     // MARK: Upkeep

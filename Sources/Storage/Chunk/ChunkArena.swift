@@ -8,7 +8,7 @@
     private static let slabBytes = 1 << 16
 
     private var free: [UnsafeMutablePointer<UInt8>?]
-    private var slabs: [UnsafeMutablePointer<UInt8>] = []
+    private var slabs: [UnsafeMutablePointer<UInt8>]
     private var unused: [(next: UnsafeMutablePointer<UInt8>, left: Int)?]
     /// Bytes handed out and not given back.
     private(set) var usedBytes = 0
@@ -16,12 +16,13 @@
     private(set) var reservedBytes = 0
 
     init() {
+        unsafe slabs = []
         unsafe free = Array(repeating: nil, count: Self.sizes.count)
         unsafe unused = Array(repeating: nil, count: Self.sizes.count)
     }
 
     deinit {
-        for unsafe slab in unsafe slabs { unsafe slab.deallocate() }
+        unsafe slabs.forEach { unsafe $0.deallocate() }
     }
 
     /// The smallest class that holds so many bytes and the slack.

@@ -35,7 +35,7 @@ struct Head: ~Copyable {
     private var freeNode: UInt32 = 0
     private(set) var arena = ChunkArena()
     /// Buffers taken out of use while readers may still hold them.
-    private var garbage: [(UnsafeMutablePointer<UInt8>, UInt8)] = []
+    private var garbage: [ClosedChunk] = []
     private(set) var readers = 0
     private(set) var liveCount = 0
     private(set) var createdCount = 0
@@ -147,7 +147,10 @@ struct Head: ~Copyable {
 
     private mutating func put(_ slot: Int, _ time: Int64, _ value: Double) {
         let open = series[slot].open
-        if !open.isEmpty, open.isFull || time.flooringDivision(by: Head.rangeLength) != open.firstTime.flooringDivision(by: Head.rangeLength) {
+        if !open.isEmpty,
+            open.isFull
+                || time.flooringDivision(by: Head.rangeLength) != open.firstTime.flooringDivision(by: Head.rangeLength)
+        {
             closeChunk(of: slot)
         }
         series[slot].open.append(time, value, &arena)
@@ -184,8 +187,8 @@ struct Head: ~Copyable {
     mutating func endReading() {
         readers -= 1
         guard readers == 0 else { return }
-        for (buffer, sizeClass) in unsafe garbage { unsafe arena.give(buffer, sizeClass) }
-        unsafe garbage.removeAll()
+        for chunk in garbage { unsafe arena.give(chunk.bytes, chunk.sizeClass) }
+        garbage.removeAll()
     }
 
     /// The closed chunks of a series that reach into `(after, through]`, oldest first. They may be read until
@@ -229,7 +232,7 @@ struct Head: ~Copyable {
                 guard node.chunk.lastTime < time else { break }
                 series[slot].firstClosed = node.next
                 if node.next == 0 { series[slot].lastClosed = 0 }
-                unsafe discard(node.chunk.bytes, node.chunk.sizeClass)
+                discard(node.chunk)
                 nodes[Int(number - 1)].next = freeNode
                 freeNode = number
                 chunkCount -= 1
@@ -238,9 +241,12 @@ struct Head: ~Copyable {
             let entry = series[slot]
             let isIdle = entry.open.isEmpty ? !entry.isFresh : entry.lastTime < time
             if entry.firstClosed == 0, isIdle {
-                let pairs = Array(labelPairs[Int(entry.labelOffset)..<Int(entry.labelOffset) + 2 * Int(entry.labelCount)])
+                let pairs = Array(
+                    labelPairs[Int(entry.labelOffset)..<Int(entry.labelOffset) + 2 * Int(entry.labelCount)])
                 gone.append((UInt32(slot), labels(at: slot), pairs))
-                if let bytes = unsafe series[slot].open.bytes { unsafe discard(bytes, entry.open.sizeClass) }
+                if let bytes = unsafe entry.open.bytes {
+                    unsafe discard(ClosedChunk(bytes: bytes, byteCount: 0, sizeClass: entry.open.sizeClass))
+                }
                 let generation = entry.generation
                 series[slot] = HeadSeries()
                 series[slot].generation = generation
@@ -258,8 +264,8 @@ struct Head: ~Copyable {
         return dropped
     }
 
-    private mutating func discard(_ buffer: UnsafeMutablePointer<UInt8>, _ sizeClass: UInt8) {
-        if readers > 0 { unsafe garbage.append((buffer, sizeClass)) } else { unsafe arena.give(buffer, sizeClass) }
+    private mutating func discard(_ chunk: ClosedChunk) {
+        if readers > 0 { garbage.append(chunk) } else { unsafe arena.give(chunk.bytes, chunk.sizeClass) }
     }
 
     /// Rewrites the pairs of symbols without those of removed series.

@@ -32,7 +32,7 @@ enum LogFormat {
     }
 }
 
-extension Array<UInt8> {
+extension [UInt8] {
     /// Go's `binary.AppendUvarint`.
     mutating func appendUvarint(_ value: UInt64) {
         var rest = value

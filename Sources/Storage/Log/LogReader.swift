@@ -71,7 +71,8 @@ struct LogReader {
         let flags = bytes[offset]
         let count = Int(bytes.bigEndian(at: offset + 1, as: UInt16.self))
         guard let kind = LogFormat.Fragment(rawValue: flags & 7), flags & ~0xF == 0,
-            start + count <= bytes.count, offset % LogFormat.pageBytes + LogFormat.headerBytes + count <= LogFormat.pageBytes
+            start + count <= bytes.count,
+            offset % LogFormat.pageBytes + LogFormat.headerBytes + count <= LogFormat.pageBytes
         else {
             _ = torn("the last fragment is cut short")
             return nil

@@ -1,4 +1,4 @@
-public import Basics
+internal import Basics
 internal import Model
 
 /// What opening found in the log.
@@ -52,7 +52,8 @@ struct LogReplay {
     }
 
     private func read(
-        _ path: String, into head: inout Head, _ oldest: Int64, _ known: inout [UInt64: Int], _ report: inout ReplayReport
+        _ path: String, into head: inout Head, _ oldest: Int64, _ known: inout [UInt64: Int],
+        _ report: inout ReplayReport
     ) throws(FileError) {
         let bytes = try files.contents(of: path, limit: 2 * LogFormat.segmentBytes)
         var reader = LogReader(bytes)
@@ -66,7 +67,8 @@ struct LogReplay {
     }
 
     private func apply(
-        _ record: [UInt8], to head: inout Head, _ oldest: Int64, _ known: inout [UInt64: Int], _ report: inout ReplayReport
+        _ record: [UInt8], to head: inout Head, _ oldest: Int64, _ known: inout [UInt64: Int],
+        _ report: inout ReplayReport
     ) {
         switch record.first.flatMap(LogFormat.Record.init(rawValue:)) {
         case .series: readSeries(record, to: &head, &known, &report)
@@ -87,7 +89,10 @@ struct LogReplay {
                 let name = decoder.text()
                 labels.append(Label(name, decoder.text()))
             }
-            guard !decoder.isBroken else { return report.skippedRecords += 1 }
+            guard !decoder.isBroken else {
+                report.skippedRecords += 1
+                return
+            }
             let series = Labels(labels)
             let hash = SeriesIndex.hash(series)
             if let same = head.find(series, hash: hash) {
@@ -119,7 +124,10 @@ struct LogReplay {
             let reference = UInt64(bitPattern: Int64(bitPattern: firstReference) &+ decoder.varint())
             let time = firstTime &+ decoder.varint()
             let value = Double(bitPattern: decoder.uint64())
-            guard !decoder.isBroken else { return report.skippedRecords += 1 }
+            guard !decoder.isBroken else {
+                report.skippedRecords += 1
+                return
+            }
             guard let slot = known[reference] else {
                 report.unknownReferences += 1
                 continue

@@ -21,9 +21,10 @@ struct LogWriter: ~Copyable {
     init(
         directory: String, files: any FileSystem, segment: Int, segmentBytes: Int = LogFormat.segmentBytes
     ) throws(FileError) {
-        (self.directory, self.files, self.segmentBytes, self.segment) = (directory, files, segmentBytes, segment)
-        file = try files.open("\(directory)/\(LogFormat.segmentName(segment))", .create)
+        let opened = try files.open("\(directory)/\(LogFormat.segmentName(segment))", .create)
         try files.synchronize(directory: directory)
+        (self.directory, self.files, self.segmentBytes, self.segment) = (directory, files, segmentBytes, segment)
+        file = opened
     }
 
     /// The segment's file, for a sync outside the lock.
