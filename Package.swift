@@ -43,7 +43,7 @@ let rooms =
     room("Basics", imports: ["CLinux", "CSnappy", "CCrypto"])
     + room("Model", imports: ["Basics", "CRE2"])
     + room("Settings", imports: ["Basics", "Yams"])
-    + room("Transport", imports: ["Basics", "CCurl"])
+    + room("Transport", imports: ["Settings", "CCurl"])
     + room("Exposition", imports: ["Model"])
     + room("Templates", imports: ["Model"])
     + room("Storage", imports: ["Model", "Settings"])
