@@ -11,6 +11,8 @@ final class Evaluator {
     let isRange: Bool
     var annotations = Annotations()
     private(set) var samplesRead = 0
+    /// Points of the intermediate results so far; what a selector read is let go once they are made.
+    private var points = 0
     private var widest: (selector: VectorSelector, samples: Int)?
     private let expression: Expression
     private let deadline: Deadline?
@@ -180,17 +182,18 @@ final class Evaluator {
     func didRead(_ samples: Int, by selector: VectorSelector) throws(QueryError) {
         samplesRead += samples
         if samples > widest?.samples ?? -1 { widest = (selector, samples) }
-        guard samplesRead <= limits.samples else { throw tooManySamples(samplesRead) }
+        guard samples + points <= limits.samples else { throw tooManySamples(samples + points) }
     }
 
     /// How many samples the next selector may read.
     var readLimits: ReadLimits {
-        ReadLimits(samples: max(0, limits.samples - samplesRead), series: limits.series)
+        ReadLimits(samples: max(0, limits.samples - points), series: limits.series)
     }
 
     /// Refuses an intermediate result that is too large, before it is made.
     func checkPoints(_ series: Int, _ steps: Int) throws(QueryError) {
-        guard series * steps <= limits.samples else { throw tooManySamples(series * steps) }
+        points += series * steps
+        guard points <= limits.samples else { throw tooManySamples(points) }
         try checkTime()
     }
 
