@@ -26,7 +26,8 @@ func system(_ name: String, package: String? = nil, debian: String) -> Target {
     .systemLibrary(name: name, pkgConfig: package, providers: [.apt([debian])])
 }
 
-let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let libraries: [Target] = [
     system("CCurl", package: "libcurl", debian: "libcurl4-openssl-dev"),
@@ -51,19 +52,14 @@ let rooms =
     + room("Rules", imports: ["Query", "Templates", "Settings"])
     + room("Alerting", imports: ["Model", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
-    + room(
-        "Web",
-        imports: [
-            "Storage", "Query", "Scraping", "Rules", "Notifying", .product(name: "Hummingbird", package: "hummingbird"),
-        ])
-    + room("Daemon", imports: ["Web", .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")])
+    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Notifying", hummingbird])
+    + room("Daemon", imports: ["Web", lifecycle])
 
 let package = Package(
     name: "vedette",
     products: [.executable(name: "vedette", targets: ["vedette"])],
     dependencies: [
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
-        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
