@@ -13,11 +13,12 @@ let strict: [SwiftSetting] = [
 
 /// One room: target, tests, settings. `imports` names rooms listed above it, so this list is the architecture;
 /// `TidyTests` holds every source file to it.
-func room(_ name: String, imports: [Target.Dependency] = []) -> [Target] {
+func room(_ name: String, imports: [Target.Dependency] = [], fixtures: [String] = []) -> [Target] {
     [
         .target(name: name, dependencies: imports, swiftSettings: strict),
         .testTarget(
-            name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"], swiftSettings: strict),
+            name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"], exclude: fixtures,
+            swiftSettings: strict),
     ]
 }
 
@@ -47,7 +48,7 @@ let rooms =
     + room("Exposition", imports: ["Model"])
     + room("Templates", imports: ["Model"])
     + room("Storage", imports: ["Model", "Settings"])
-    + room("Query", imports: ["Model"])
+    + room("Query", imports: ["Model"], fixtures: ["Scripts"])
     + room("Scraping", imports: ["Exposition", "Transport", "Settings"])
     + room("Rules", imports: ["Query", "Templates", "Settings"])
     + room("Alerting", imports: ["Model", "Settings"])

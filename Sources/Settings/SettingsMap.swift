@@ -11,6 +11,7 @@ public final class SettingsMap {
     public private(set) var keys: [String] = []
     private var known: Set<String> = []
     private var taken: Set<String> = []
+    private var maps: [String: SettingsMap] = [:]
 
     init(_ node: SettingsNode) throws(SettingsError) {
         self.node = node
@@ -122,10 +123,14 @@ public final class SettingsMap {
         }
     }
 
-    /// The map under a key, nil when there is none.
+    /// The map under a key, nil when there is none. The same object each time, so that several rooms may take their
+    /// keys of a shared section such as `global` before one of them calls `finish`.
     public func takeMap(_ key: String) throws(SettingsError) -> SettingsMap? {
+        if let map = maps[key] { return map }
         guard let node = takeNode(key) else { return nil }
-        return try prefixed(key) { () throws(SettingsError) in try node.map() }
+        let map = try prefixed(key) { () throws(SettingsError) in try node.map() }
+        maps[key] = map
+        return map
     }
 
     /// The items of the list under a key; empty when there is none.
@@ -153,9 +158,10 @@ public final class SettingsMap {
         return try take(key, as: Secret.self)
     }
 
-    /// Refuses keys that are understood but not offered; `alternative` tells what to do in their place.
+    /// Refuses keys that are understood but not offered; `alternative` tells what to do in their place. An empty list
+    /// or map asks for nothing and passes.
     public func refuse(_ refused: [String], _ alternative: String) throws(SettingsError) {
-        for key in refused where has(key) {
+        for key in refused where has(key) && entries[key]?.value.isEmpty == false {
             throw SettingsError(location(of: key), "\(key) is not offered; \(alternative)")
         }
         taken.formUnion(refused)

@@ -31,6 +31,15 @@ public struct SettingsNode: Sendable {
         return ["", "~", "null", "Null", "NULL"].contains(text)
     }
 
+    /// Whether it is a list or a map without entries.
+    var isEmpty: Bool {
+        switch content {
+        case .scalar: false
+        case .list(let items): items.isEmpty
+        case .map(let pairs): pairs.isEmpty
+        }
+    }
+
     /// A mistake here.
     public func error(_ message: String) -> SettingsError { SettingsError(location, message) }
 
