@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// The machine's clocks: the daemon's own source of time, and the only place that reads them.

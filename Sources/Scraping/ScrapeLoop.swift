@@ -35,21 +35,23 @@ public final class ScrapeLoop {
     public final class Mailbox: Sendable {
         fileprivate let targets = Mutex<[WatchedTarget]?>(nil)
         fileprivate let isStopped = Mutex(false)
-        /// Wakes the loop's thread.
-        let wake: @Sendable () -> Void
+        private let wake = Mutex<(@Sendable () -> Void)?>(nil)
 
-        /// A mailbox whose owner is woken by `wake`.
-        public init(wake: @escaping @Sendable () -> Void = {}) { self.wake = wake }
+        /// An empty mailbox.
+        public init() {}
+
+        /// How the loop's thread is woken from its wait for the network.
+        public func setWake(_ wake: @escaping @Sendable () -> Void) { self.wake.withLock { $0 = wake } }
 
         /// Gives the loop its targets in place of those it has.
         public func set(_ watched: [WatchedTarget]) {
             targets.withLock { $0 = watched }
-            wake()
+            wake.withLock { $0 }?()
         }
         /// Tells the loop's driver to end.
         public func stop() {
             isStopped.withLock { $0 = true }
-            wake()
+            wake.withLock { $0 }?()
         }
         /// Whether the driver is to end.
         public var shouldStop: Bool { isStopped.withLock { $0 } }
