@@ -13,11 +13,12 @@ let strict: [SwiftSetting] = [
 
 /// One room: target, tests, settings. `imports` names rooms listed above it, so this list is the architecture;
 /// `TidyTests` holds every source file to it.
-func room(_ name: String, imports: [Target.Dependency] = []) -> [Target] {
+func room(_ name: String, imports: [Target.Dependency] = [], fixtures: [String] = []) -> [Target] {
     [
         .target(name: name, dependencies: imports, swiftSettings: strict),
         .testTarget(
-            name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"], swiftSettings: strict),
+            name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"], exclude: fixtures,
+            swiftSettings: strict),
     ]
 }
 
@@ -26,7 +27,8 @@ func system(_ name: String, package: String? = nil, debian: String) -> Target {
     .systemLibrary(name: name, pkgConfig: package, providers: [.apt([debian])])
 }
 
-let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let libraries: [Target] = [
     system("CCurl", package: "libcurl", debian: "libcurl4-openssl-dev"),
@@ -42,28 +44,23 @@ let rooms =
     room("Basics", imports: ["CLinux", "CSnappy", "CCrypto"])
     + room("Model", imports: ["Basics", "CRE2"])
     + room("Settings", imports: ["Basics", "Yams"])
-    + room("Transport", imports: ["Basics", "CCurl"])
+    + room("Transport", imports: ["Settings", "CCurl"])
     + room("Exposition", imports: ["Model"])
     + room("Templates", imports: ["Model"])
     + room("Storage", imports: ["Model", "Settings"])
-    + room("Query", imports: ["Model"])
+    + room("Query", imports: ["Model"], fixtures: ["Scripts"])
     + room("Scraping", imports: ["Exposition", "Transport", "Settings"])
     + room("Rules", imports: ["Query", "Templates", "Settings"])
     + room("Alerting", imports: ["Model", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
-    + room(
-        "Web",
-        imports: [
-            "Storage", "Query", "Scraping", "Rules", "Notifying", .product(name: "Hummingbird", package: "hummingbird"),
-        ])
-    + room("Daemon", imports: ["Web", .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")])
+    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Notifying", hummingbird])
+    + room("Daemon", imports: ["Web", lifecycle])
 
 let package = Package(
     name: "vedette",
     products: [.executable(name: "vedette", targets: ["vedette"])],
     dependencies: [
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
-        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),

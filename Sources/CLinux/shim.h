@@ -1,4 +1,4 @@
-// What the Glibc module leaves out: epoll and eventfd; and the processor's CRC-32C instruction.
+// What the Glibc module leaves out: epoll, eventfd, a thread's name; and the processor's CRC-32C instruction.
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -7,6 +7,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
+
+static inline int vedette_name_thread(const char *name) { return prctl(PR_SET_NAME, name); }
 
 static inline int vedette_epoll_control(int epoll, int operation, int descriptor, uint32_t events) {
     struct epoll_event event = {.events = events, .data = {.fd = descriptor}};

@@ -1,0 +1,88 @@
+public import Basics
+public import Model
+
+/// What a receiver is to be told of one group at one moment. Immutable: a retry says the same.
+public struct Notification: Sendable, Hashable {
+    /// Why it is told, in Alertmanager's words.
+    public enum Reason: String, Sendable, Hashable {
+        case first = "first notification"
+        case newAlerts = "new alerts added"
+        case someResolved = "some alerts resolved"
+        case allResolved = "all alerts resolved"
+        case repeated = "repeat interval elapsed"
+    }
+
+    /// An alert as it is shown: firing ones have no end.
+    public struct Item: Sendable, Hashable {
+        /// Its labels, annotations, value and times.
+        public var alert: Alert
+        /// Whether it is over.
+        public var isResolved: Bool
+        /// An alert with how it is shown.
+        public init(_ alert: Alert, isResolved: Bool) { (self.alert, self.isResolved) = (alert, isResolved) }
+    }
+
+    /// Unique for ever, the same after a restart: the key of idempotency.
+    public var id: String
+    /// The group it tells of; one group's notifications go out in order.
+    public var groupID: String
+    /// Alertmanager's group key.
+    public var groupKey: String
+    /// Whose channels are told.
+    public var receiver: String
+    /// Why.
+    public var reason: Reason
+    /// What the group's alerts have in common by the route.
+    public var groupLabels: Labels
+    /// In Alertmanager's order: by job, instance, then all labels.
+    public var items: [Item]
+    /// When it was decided.
+    public var decidedAt: Timestamp
+
+    /// A notification by its parts; the items are put into Alertmanager's order.
+    public init(
+        id: String, groupID: String, groupKey: String, receiver: String, reason: Reason, groupLabels: Labels,
+        items: [Item], decidedAt: Timestamp
+    ) {
+        (self.id, self.groupID, self.groupKey, self.receiver) = (id, groupID, groupKey, receiver)
+        (self.reason, self.groupLabels, self.decidedAt) = (reason, groupLabels, decidedAt)
+        self.items = items.sorted { $0.isBefore($1) }
+    }
+
+    /// Whether any of its alerts fires.
+    public var isFiring: Bool { items.contains { !$0.isResolved } }
+    /// The alerts that fire.
+    public var firing: [Alert] { items.filter { !$0.isResolved }.map(\.alert) }
+    /// The alerts that are over.
+    public var resolved: [Alert] { items.filter(\.isResolved).map(\.alert) }
+    /// Whether it tells only of ends, so that a receiver without `send_resolved` is not told.
+    public var tellsOnlyEnds: Bool { reason == .someResolved || reason == .allResolved }
+
+    /// The labels that all alerts have with the same value.
+    public var commonLabels: Labels { Labels(Notification.common(items.map(\.alert.labels.dictionary))) }
+    /// The annotations that all alerts have with the same value.
+    public var commonAnnotations: [String: String] { Notification.common(items.map(\.alert.annotations)) }
+
+    private static func common(_ sets: [[String: String]]) -> [String: String] {
+        guard var common = sets.first else { return [:] }
+        for set in sets.dropFirst() where !common.isEmpty { common = common.filter { set[$0.key] == $0.value } }
+        return common
+    }
+}
+
+extension Notification.Item {
+    /// Alertmanager's order of the alerts in a message, then by time.
+    ///
+    /// - SeeAlso: Alertmanager, `types.AlertSlice` and prometheus/common, `LabelSet.Before`.
+    fileprivate func isBefore(_ other: Notification.Item) -> Bool {
+        let (one, two) = (alert.labels, other.alert.labels)
+        for name in ["job", "instance"] where one[name] != two[name] {
+            if one[name].isEmpty || two[name].isEmpty { return two[name].isEmpty }
+            return one[name].isBefore(two[name])
+        }
+        if one.count != two.count { return one.count < two.count }
+        if one != two { return one < two }
+        if alert.startsAt != other.alert.startsAt { return alert.startsAt < other.alert.startsAt }
+        return isResolved && !other.isResolved
+    }
+}

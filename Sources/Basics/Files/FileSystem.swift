@@ -1,0 +1,92 @@
+/// Why a file operation failed: which operation, on which path, and the system's error number.
+public struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// `open`, `write`, `rename`, …
+    public var operation: String
+    /// The path as it was given.
+    public var path: String
+    /// The system's `errno`.
+    public var code: Int32
+
+    /// An error by its parts.
+    public init(operation: String, path: String, code: Int32) {
+        (self.operation, self.path, self.code) = (operation, path, code)
+    }
+}
+
+/// How a file is opened.
+public enum OpenMode: Hashable, Sendable {
+    /// Must exist; only read.
+    case read
+    /// Made when it does not exist; read and written.
+    case readWrite
+    /// Made anew; refused when it exists.
+    case create
+}
+
+/// What a directory says of an entry.
+public struct FileAttributes: Hashable, Sendable {
+    /// In bytes.
+    public var size: Int
+    /// Whether it is a directory.
+    public var isDirectory: Bool
+    /// When its content last changed.
+    public var modified: Timestamp
+    /// The inode, so that a file replaced by another is seen.
+    public var identity: UInt64
+
+    /// Attributes by their parts.
+    public init(size: Int, isDirectory: Bool, modified: Timestamp, identity: UInt64) {
+        (self.size, self.isDirectory, self.modified, self.identity) = (size, isDirectory, modified, identity)
+    }
+}
+
+/// An open file; closed when its last reference goes. Not for use by two writers at once.
+public protocol File: AnyObject, Sendable {
+    /// In bytes.
+    func size() throws(FileError) -> Int
+    /// At most `count` bytes from `offset`; fewer at the end.
+    func read(at offset: Int, count: Int) throws(FileError) -> [UInt8]
+    /// Writes all bytes at `offset`; they are in the kernel's hands when it returns. After an error any prefix of them
+    /// may have been written.
+    func write(_ bytes: RawSpan, at offset: Int) throws(FileError)
+    /// Returns once what was written is on the disk (`fdatasync`).
+    func synchronize() throws(FileError)
+    /// Cuts or lengthens it.
+    func truncate(to size: Int) throws(FileError)
+    /// Reserves the disk's space up to `size`, so that writes below it cannot fail for want of space.
+    func preallocate(to size: Int) throws(FileError)
+}
+
+/// The file system, given to a room: the machine's, or one in memory that fails on demand.
+public protocol FileSystem: Sendable {
+    /// Opens a file.
+    func open(_ path: String, _ mode: OpenMode) throws(FileError) -> any File
+    /// The names in a directory, sorted.
+    func list(_ directory: String) throws(FileError) -> [String]
+    /// Nil when there is no such entry.
+    func attributes(of path: String) throws(FileError) -> FileAttributes?
+    /// Makes a directory and those above it; no error when it exists.
+    func createDirectory(_ path: String) throws(FileError)
+    /// Renames, replacing what has the new name.
+    func rename(_ path: String, to newPath: String) throws(FileError)
+    /// Removes a file or an empty directory.
+    func remove(_ path: String) throws(FileError)
+    /// Returns once the directory's entries are on the disk.
+    func synchronize(directory: String) throws(FileError)
+    /// Takes the file's lock for this process until the result goes; nil when another process has it.
+    func lock(_ path: String) throws(FileError) -> (any FileLock)?
+}
+
+/// A lock held until its last reference goes.
+public protocol FileLock: AnyObject, Sendable {}
+
+extension FileSystem {
+    /// A whole file, refused when it is longer than `limit` bytes.
+    public func contents(of path: String, limit: Int = 64 << 20) throws(FileError) -> [UInt8] {
+        let file = try open(path, .read)
+        let size = try file.size()
+        guard size <= limit else { throw FileError(operation: "read", path: path, code: FileError.tooLarge) }
+        // What the kernel makes on reading, such as /proc, shows a size of 0.
+        return try file.read(at: 0, count: size == 0 ? min(limit, 1 << 20) : size)
+    }
+}

@@ -1,0 +1,145 @@
+/// The bytes of a journal's file.
+///
+///     file    = magic "VEDJRNL1" | turn u64 | crc u32 of the 16 bytes before | record…
+///     record  = mark u16 0x4A52 | kind u16 (1 snapshot, 2 changes) | length u32 | crc u32 | payload
+///     payload = (table, key: u32 length and bytes; value: u32 length, 0xFFFFFFFF for none, and bytes)…
+///
+/// All numbers little-endian; `crc` is CRC-32C seeded with the turn over kind, length and payload. The first record is a
+/// snapshot; a file whose snapshot is not whole does not count.
+struct JournalContent {
+    var turn: UInt64
+    var tables: Journal.Tables = [:]
+    var recovery = Journal.Recovery()
+
+    static let magic = Array("VEDJRNL1".utf8)
+    static let mark: UInt16 = 0x4A52
+    static let headerCount = 20, recordHeaderCount = 12
+    enum Kind: UInt16 {
+        case snapshot = 1
+        case changes = 2
+    }
+
+    static func header(turn: UInt64) -> [UInt8] {
+        var bytes = magic
+        bytes.appendLittleEndian(turn)
+        bytes.appendLittleEndian(CRC32C.of(bytes))
+        return bytes
+    }
+
+    /// Nil when the header or the snapshot is not whole.
+    init?(reading bytes: [UInt8]) {
+        guard bytes.count >= Self.headerCount, bytes.starts(with: Self.magic),
+            bytes.littleEndian(at: 16, as: UInt32.self) == CRC32C.of(Array(bytes[..<16]))
+        else { return nil }
+        turn = bytes.littleEndian(at: 8, as: UInt64.self)
+        guard let snapshot = record(in: bytes, at: Self.headerCount), snapshot.kind == .snapshot,
+            apply(bytes[snapshot.payload])
+        else { return nil }
+        applyChanges(in: bytes, from: snapshot.payload.upperBound)
+    }
+
+    private mutating func applyChanges(in bytes: [UInt8], from start: Int) {
+        var offset = start
+        while offset < bytes.count {
+            if let found = record(in: bytes, at: offset), found.kind == .changes, apply(bytes[found.payload]) {
+                recovery.records += 1
+                offset = found.payload.upperBound
+                continue
+            }
+            // Either the last record was cut short, or one was damaged later: then an intact one follows somewhere.
+            var next = offset + 1
+            while next < bytes.count, record(in: bytes, at: next) == nil { next += 1 }
+            guard next < bytes.count else {
+                recovery.tornBytes = bytes[offset...].prefix { $0 != 0 }.isEmpty ? 0 : tornCount(in: bytes[offset...])
+                return
+            }
+            recovery.damagedRecords += 1
+            offset = next
+        }
+    }
+
+    private func tornCount(in rest: ArraySlice<UInt8>) -> Int {
+        guard rest.count >= 2, rest.littleEndian(at: rest.startIndex, as: UInt16.self) == Self.mark else { return 0 }
+        return (rest.lastIndex { $0 != 0 } ?? rest.startIndex) - rest.startIndex + 1
+    }
+
+    private func record(in bytes: [UInt8], at offset: Int) -> (kind: Kind, payload: Range<Int>)? {
+        guard offset + Self.recordHeaderCount <= bytes.count, bytes[offset] == UInt8(Self.mark & 0xFF),
+            bytes.littleEndian(at: offset, as: UInt16.self) == Self.mark,
+            let kind = Kind(rawValue: bytes.littleEndian(at: offset + 2, as: UInt16.self))
+        else { return nil }
+        let count = Int(bytes.littleEndian(at: offset + 4, as: UInt32.self))
+        let start = offset + Self.recordHeaderCount
+        guard count <= bytes.count - start else { return nil }
+        var code = CRC32C(seed: UInt32(truncatingIfNeeded: turn))
+        unsafe code.add(bytes.span.extracting(offset + 2..<offset + 8).bytes)
+        unsafe code.add(bytes.span.extracting(start..<start + count).bytes)
+        guard code.value == bytes.littleEndian(at: offset + 8, as: UInt32.self) else { return nil }
+        return (kind, start..<start + count)
+    }
+
+    private mutating func apply(_ payload: ArraySlice<UInt8>) -> Bool {
+        var decoder = JournalDecoder(rest: payload)
+        while !decoder.rest.isEmpty {
+            guard let table = decoder.text(), let key = decoder.text(), let value = decoder.value() else {
+                return false
+            }
+            tables[table, default: [:]][key] = value.bytes
+        }
+        return true
+    }
+}
+
+/// Builds a record's payload.
+struct JournalEncoder {
+    private var payload: [UInt8] = []
+
+    mutating func add(table: String, key: String, value: [UInt8]?) {
+        for text in [table, key] {
+            payload.appendLittleEndian(UInt32(text.utf8.count))
+            payload += text.utf8
+        }
+        payload.appendLittleEndian(value.map { UInt32($0.count) } ?? .max)
+        payload += value ?? []
+    }
+
+    func record(kind: JournalContent.Kind, turn: UInt64) -> [UInt8] {
+        var record: [UInt8] = []
+        record.reserveCapacity(payload.count + JournalContent.recordHeaderCount)
+        record.appendLittleEndian(JournalContent.mark)
+        record.appendLittleEndian(kind.rawValue)
+        record.appendLittleEndian(UInt32(payload.count))
+        var code = CRC32C(seed: UInt32(truncatingIfNeeded: turn))
+        unsafe code.add(record.span.extracting(2..<8).bytes)
+        unsafe code.add(payload.span.bytes)
+        record.appendLittleEndian(code.value)
+        return record + payload
+    }
+}
+
+private struct JournalDecoder {
+    var rest: ArraySlice<UInt8>
+
+    private mutating func count() -> UInt32? {
+        guard rest.count >= 4 else { return nil }
+        defer { rest = rest.dropFirst(4) }
+        return rest.littleEndian(at: rest.startIndex, as: UInt32.self)
+    }
+
+    private mutating func bytes(_ count: UInt32) -> [UInt8]? {
+        guard count <= rest.count else { return nil }
+        defer { rest = rest.dropFirst(Int(count)) }
+        return Array(rest.prefix(Int(count)))
+    }
+
+    mutating func text() -> String? {
+        guard let count = count(), let bytes = bytes(count) else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    mutating func value() -> (bytes: [UInt8]?, Void)? {
+        guard let count = count() else { return nil }
+        if count == .max { return (nil, ()) }
+        return bytes(count).map { ($0, ()) }
+    }
+}

@@ -1,0 +1,256 @@
+internal import Basics
+internal import Model
+
+/// Which group each series belongs to, found once per query.
+struct Grouping {
+    /// The group of each series.
+    var groups: [Int] = []
+    /// The labels of each group.
+    var labels: [Labels] = []
+
+    /// Groups by the labels kept (`by`) or by all but the labels dropped (`without`).
+    init(_ labels: [Labels], by names: [String], isWithout: Bool) {
+        groups.reserveCapacity(labels.count)
+        if !isWithout, names.isEmpty {
+            groups = Array(repeating: 0, count: labels.count)
+            self.labels = labels.isEmpty ? [] : [Labels()]
+            return
+        }
+        let names = Set(names)
+        var known: [Labels: Int] = [:]
+        for series in labels {
+            let key = Labels(
+                sortedUnique: series.sorted.filter {
+                    isWithout ? $0.name != Labels.nameLabel && !names.contains($0.name) : names.contains($0.name)
+                })
+            let group = known[key] ?? self.labels.count
+            if group == self.labels.count {
+                known[key] = group
+                self.labels.append(key)
+            }
+            groups.append(group)
+        }
+    }
+}
+
+extension Evaluator {
+    func aggregate(_ node: Aggregate, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        if node.operation.isExperimental, !options.allowsExperimental {
+            throw .badRequest("\(node.operation.rawValue)() is experimental and not enabled on this server")
+        }
+        if node.operation == .countValues { return try countValues(node, grid) }
+        var parameter = StepScalar.constant(0)
+        if let expr = node.parameter { parameter = try scalar(expr, grid) }
+        let input = try vector(node.inner, grid)
+        let grouping = Grouping(input.labels, by: node.grouping, isWithout: node.isWithout)
+        try checkPoints(grouping.labels.count, grid.count)
+        switch node.operation {
+        case .topk, .bottomk, .limitk, .limitRatio:
+            return try select(node, input, grouping, parameter, grid)
+        default:
+            if node.operation == .quantile, let range = node.parameter?.range {
+                warnOfQuantiles(parameter, grid, at: range)
+            }
+            var output = StepVector(
+                labels: grouping.labels,
+                values: try reduce(node.operation, input, grouping, parameter, grid), steps: grid.count)
+            if input.dropsName.contains(true) {
+                output.dropsName = Array(repeating: false, count: output.count)
+                for series in 0..<input.count where input.dropsName[series] {
+                    output.dropsName[grouping.groups[series]] = true
+                }
+            }
+            output.removeEmpty()
+            return output
+        }
+    }
+
+    /// One value per group and step, groups after one another.
+    private func reduce(
+        _ operation: Aggregate.Operator, _ input: StepVector, _ grouping: Grouping, _ parameter: StepScalar,
+        _ grid: StepGrid
+    ) throws(QueryError) -> [Double] {
+        let size = grouping.labels.count * grid.count
+        switch operation {
+        case .sum:
+            return fold(input, grouping, size, CompensatedSum(), { $0.add($1) }, { $0.value })
+        case .avg:
+            return fold(input, grouping, size, Mean(), { $0.add($1) }, { $0.value })
+        case .stddev:
+            return fold(input, grouping, size, Variance(), { $0.add($1) }, { $0.value.squareRoot() })
+        case .stdvar:
+            return fold(input, grouping, size, Variance(), { $0.add($1) }, { $0.value })
+        case .count:
+            return fold(input, grouping, size, 0.0, { count, _ in count += 1 }, { $0 })
+        case .group:
+            return fold(input, grouping, size, 1.0, { _, _ in }, { $0 })
+        case .min:
+            return fold(
+                input, grouping, size, Double.nan, { if $1 < $0 || $0.isNaN { $0 = $1 } }, { $0 })
+        case .max:
+            return fold(
+                input, grouping, size, Double.nan, { if $1 > $0 || $0.isNaN { $0 = $1 } }, { $0 })
+        default:
+            var output = Array(repeating: absentValue, count: size)
+            let members = members(of: grouping)
+            var values: [Double] = []
+            for (group, series) in members.enumerated() {
+                try checkTime()
+                for step in 0..<grid.count {
+                    values.removeAll(keepingCapacity: true)
+                    for index in series {
+                        let value = input.values[input.base(index) + step]
+                        if value.isPresent { values.append(value) }
+                    }
+                    guard !values.isEmpty else { continue }
+                    output[group * grid.count + step] = quantile(parameter[step], of: &values)
+                }
+            }
+            return output
+        }
+    }
+
+    /// Runs over all values once, series by series, with one state per group and step.
+    @inline(__always)
+    private func fold<State>(
+        _ input: StepVector, _ grouping: Grouping, _ size: Int, _ initial: State,
+        _ add: (inout State, Double) -> Void, _ finish: (State) -> Double
+    ) -> [Double] {
+        var states = Array(repeating: initial, count: size)
+        var output = Array(repeating: absentValue, count: size)
+        let steps = input.steps
+        for series in 0..<input.count {
+            let (from, into) = (series * steps, grouping.groups[series] * steps)
+            for step in 0..<steps {
+                let value = input.values[from + step]
+                guard value.isPresent else { continue }
+                add(&states[into + step], value)
+                output[into + step] = 0
+            }
+        }
+        for index in 0..<size where output[index].isPresent { output[index] = finish(states[index]) }
+        return output
+    }
+
+    private func members(of grouping: Grouping) -> [[Int]] {
+        var members = Array(repeating: [Int](), count: grouping.labels.count)
+        for (series, group) in grouping.groups.enumerated() { members[group].append(series) }
+        return members
+    }
+
+    /// `topk`, `bottomk`, `limitk`, `limit_ratio`: some of the series themselves.
+    private func select(
+        _ node: Aggregate, _ input: StepVector, _ grouping: Grouping, _ parameter: StepScalar, _ grid: StepGrid
+    ) throws(QueryError) -> StepVector {
+        let isRatio = node.operation == .limitRatio
+        for step in 0..<grid.count {
+            let value = parameter[step]
+            if value.isNaN { throw .execution("\(isRatio ? "Ratio" : "Parameter") value is NaN") }
+            if !isRatio, abs(value) >= 9.223372036854775e18 {
+                throw .execution("Scalar value \(GoNumber.shortest(value, exponentFrom: 6)) overflows int64")
+            }
+            if isRatio, abs(value) > 1 {
+                let told = GoNumber.shortest(value, exponentFrom: 6)
+                warn(
+                    "ratio value should be between -1 and 1, got \(told), capping to \(value > 0 ? "1" : "-1")",
+                    at: node.parameter?.range ?? node.range)
+            }
+            if case .constant = parameter { break }
+        }
+        let members = members(of: grouping)
+        var output = input
+        output.values = Array(repeating: absentValue, count: input.values.count)
+        var order: [Int] = []
+        for series in members {
+            try checkTime()
+            for step in 0..<grid.count {
+                let present = series.filter { input.values[input.base($0) + step].isPresent }
+                let chosen = choose(node.operation, present, parameter[step], input, step)
+                for index in chosen {
+                    output.values[output.base(index) + step] = input.values[input.base(index) + step]
+                }
+                if grid.count == 1 { order += chosen }
+            }
+        }
+        if grid.count == 1 {
+            // An instant query shows them in the order of their values.
+            let unordered = output
+            output = StepVector(
+                labels: order.map { unordered.labels[$0] }, values: order.map { unordered.values[$0] }, steps: 1)
+            if !unordered.dropsName.isEmpty { output.dropsName = order.map { unordered.dropsName[$0] } }
+            return output
+        }
+        output.removeEmpty()
+        return output
+    }
+
+    private func choose(
+        _ operation: Aggregate.Operator, _ present: [Int], _ parameter: Double, _ input: StepVector, _ step: Int
+    ) -> [Int] {
+        func value(_ series: Int) -> Double { input.values[input.base(series) + step] }
+        switch operation {
+        case .topk, .bottomk:
+            guard parameter >= 1 else { return [] }
+            let isTop = operation == .topk
+            let sorted = present.sorted { left, right in
+                let (one, other) = (value(left), value(right))
+                if one.isNaN || other.isNaN { return !one.isNaN && other.isNaN }
+                return one == other ? left < right : isTop ? one > other : one < other
+            }
+            return Array(sorted.prefix(Int(min(parameter, Double(present.count)))))
+        case .limitk:
+            guard parameter >= 1 else { return [] }
+            return Array(present.prefix(Int(min(parameter, Double(present.count)))))
+        default:
+            // A series' place between 0 and 1 is fixed by its labels, so that r and r - 1 complement each other.
+            return present.filter {
+                let place = Double(mixed(input.labels[$0].fingerprint)) / 0x1p64
+                return parameter >= 0 ? place < parameter : place >= 1 + max(parameter, -1)
+            }
+        }
+    }
+
+    /// `count_values("label", v)`: how many series have each value.
+    private func countValues(_ node: Aggregate, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        let label = try node.parameter.map { expr throws(QueryError) in try string(expr, grid) } ?? ""
+        guard !label.isEmpty, !label.unicodeScalars.contains("\u{FFFD}") else {
+            throw .execution("invalid label name \(label.goQuoted)")
+        }
+        let input = try vector(node.inner, grid)
+        let names = Set(node.grouping + (node.isWithout ? [] : [label]))
+        var output = StepVector(steps: grid.count)
+        var places: [Labels: Int] = [:]
+        for series in 0..<input.count {
+            try checkTime()
+            var last: (bits: UInt64, place: Int)?
+            for step in 0..<grid.count {
+                let value = input.values[input.base(series) + step]
+                guard value.isPresent else { continue }
+                var place = last?.place ?? 0
+                if last?.bits != value.bitPattern {
+                    var labels = input.labels[series]
+                    labels[label] = GoNumber.fixed(value)
+                    labels = Labels(
+                        sortedUnique: labels.sorted.filter {
+                            node.isWithout
+                                ? $0.name != Labels.nameLabel && !names.contains($0.name) : names.contains($0.name)
+                        })
+                    place = places[labels] ?? output.addSeries(labels)
+                    places[labels] = place
+                    last = (value.bitPattern, place)
+                }
+                let index = output.base(place) + step
+                output.values[index] = output.values[index].isPresent ? output.values[index] + 1 : 1
+            }
+        }
+        return output
+    }
+}
+
+/// Spreads a hash over all 64 bits (the finaliser of MurmurHash3).
+private func mixed(_ hash: UInt64) -> UInt64 {
+    var hash = hash
+    hash = (hash ^ (hash >> 33)) &* 0xFF51_AFD7_ED55_8CCD
+    hash = (hash ^ (hash >> 33)) &* 0xC4CE_B9FE_1A85_EC53
+    return hash ^ (hash >> 33)
+}

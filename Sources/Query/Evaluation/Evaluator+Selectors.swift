@@ -1,0 +1,155 @@
+internal import Basics
+internal import Model
+
+/// A range vector at all steps: the columns of each series, and where each step's window ends.
+struct WindowedSeries {
+    var series: [SeriesColumns]
+    /// Length of a window in milliseconds, left-open.
+    var window: Int64
+    /// End of the first step's window; later ones are `stride` apart (0 when `@` fixes them).
+    var firstEnd: Int64
+    var stride: Int64
+    /// Whose names are dropped when the query ends, beside `series`; empty: none.
+    var dropsName: [Bool] = []
+
+    func end(_ step: Int) -> Int64 { firstEnd + Int64(step) * stride }
+}
+
+extension Evaluator {
+    /// The moment a selector looks at on the first step, and how far it moves from step to step.
+    func target(_ shift: TimeShift, _ grid: StepGrid) -> (first: Int64, stride: Int64) {
+        switch shift.at {
+        case .time(let moment): (moment.milliseconds - shift.back, 0)
+        case .start: (query.start - shift.back, 0)
+        case .end: (query.end - shift.back, 0)
+        case nil: (grid.start - shift.back, grid.interval)
+        }
+    }
+
+    private func select(
+        _ selector: VectorSelector, after: Int64, through: Int64, reading: Reading
+    ) throws(QueryError) -> [SeriesColumns] {
+        try checkTime()
+        let series: [SeriesColumns]
+        do {
+            series = try source.select(
+                selector.matchers, after: Timestamp(milliseconds: after), through: Timestamp(milliseconds: through),
+                reading: reading, limits: readLimits)
+        } catch {
+            throw .source(error)
+        }
+        var samples = 0
+        for columns in series { samples += columns.times.count }
+        try didRead(samples, by: selector)
+        return series
+    }
+
+    /// The newest sample of each series at each step, no older than the lookback.
+    func instantSelector(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        try instantSelector(node, grid) { _, value in value }
+    }
+
+    /// The moments of those samples in seconds instead of their values, for `timestamp()`.
+    func selectedTimes(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        try instantSelector(node, grid) { time, _ in Double(time) / 1000 }
+    }
+
+    private func instantSelector(
+        _ node: VectorSelector, _ grid: StepGrid, _ take: (Int64, Double) -> Double
+    ) throws(QueryError) -> StepVector {
+        let (first, stride) = target(node.shift, grid)
+        let lookback = options.lookback
+        let last = first + Int64(grid.count - 1) * stride
+        let isSingle = grid.count == 1 || stride == 0
+        let series = try select(node, after: first - lookback, through: last, reading: isSingle ? .newest : .all)
+        var vector = StepVector(steps: grid.count)
+        if isSingle {
+            vector.labels.reserveCapacity(series.count)
+            vector.values.reserveCapacity(series.count * grid.count)
+            for columns in series {
+                guard let value = columns.values.last, !value.isStaleMarker else { continue }
+                vector.labels.append(columns.labels)
+                vector.values.append(
+                    contentsOf: repeatElement(take(columns.times[columns.times.count - 1], value), count: grid.count))
+            }
+            return vector
+        }
+        try checkPoints(series.count, grid.count)
+        vector.labels = series.map(\.labels)
+        vector.values = Array(repeating: absentValue, count: series.count * grid.count)
+        for (index, columns) in series.enumerated() {
+            try checkTime()
+            let base = vector.base(index)
+            let (times, values) = (columns.times, columns.values)
+            var next = 0
+            for step in 0..<grid.count {
+                let moment = first + Int64(step) * stride
+                while next < times.count, times[next] <= moment { next += 1 }
+                guard next > 0, times[next - 1] > moment - lookback, !values[next - 1].isStaleMarker else { continue }
+                vector.values[base + step] = take(times[next - 1], values[next - 1])
+            }
+        }
+        vector.removeEmpty()
+        return vector
+    }
+
+    /// The columns behind a range vector, without staleness markers.
+    func windowed(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
+        switch expr.bare {
+        case .matrix(let node):
+            let (first, stride) = target(node.selector.shift, grid)
+            let last = first + Int64(grid.count - 1) * stride
+            var series = try select(node.selector, after: first - node.window, through: last, reading: .all)
+            for index in series.indices { series[index].removeStaleMarkers() }
+            return WindowedSeries(series: series, window: node.window, firstEnd: first, stride: stride)
+        case .subquery(let node): return try windowed(node, grid)
+        default: preconditionFailure("no range vector where the type check promised one: \(expr)")
+        }
+    }
+
+    private func windowed(_ node: Subquery, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
+        let (first, stride) = target(node.shift, grid)
+        let last = first + Int64(grid.count - 1) * stride
+        let step = node.step ?? options.defaultSubqueryStep
+        // Absolute multiples of the step, the first strictly after the window's open end.
+        let start = ((first - node.window).flooringDivision(by: step) + 1) * step
+        guard start <= last else {
+            return WindowedSeries(series: [], window: node.window, firstEnd: first, stride: stride)
+        }
+        let inner = StepGrid(start: start, interval: step, count: Int((last - start) / step) + 1)
+        let vector = try vector(node.inner, inner)
+        var series: [SeriesColumns] = []
+        series.reserveCapacity(vector.count)
+        for index in 0..<vector.count { series.append(columns(of: vector, series: index, on: inner)) }
+        return WindowedSeries(
+            series: series, window: node.window, firstEnd: first, stride: stride, dropsName: vector.dropsName)
+    }
+
+    /// A range vector as the value of an instant query.
+    func instantMatrix(_ expr: Expr) throws(QueryError) -> [SeriesColumns] {
+        let windowed = try windowed(expr, query)
+        var result: [SeriesColumns] = []
+        for (index, columns) in windowed.series.enumerated() where !columns.times.isEmpty {
+            var columns = columns
+            if !windowed.dropsName.isEmpty, windowed.dropsName[index] {
+                columns.labels = columns.labels.withoutMetadata
+            }
+            result.append(columns)
+        }
+        return result
+    }
+}
+
+extension SeriesColumns {
+    /// Takes staleness markers out; O(*n*), and no copy when there is none.
+    mutating func removeStaleMarkers() {
+        guard let first = values.firstIndex(where: { $0.isStaleMarker }) else { return }
+        var kept = first
+        for index in first..<values.count where !values[index].isStaleMarker {
+            (values[kept], times[kept]) = (values[index], times[index])
+            kept += 1
+        }
+        values.removeLast(values.count - kept)
+        times.removeLast(times.count - kept)
+    }
+}

@@ -1,0 +1,95 @@
+public import Basics
+public import Model
+
+/// Evaluates PromQL over a source of samples.
+///
+/// A range query is evaluated expression by expression for all its steps at once, over columns: each selector reads its
+/// series once. An instant query is a range of one step. The engine keeps nothing between queries; calls are
+/// synchronous, check for cancellation as they go, and may run in parallel.
+public struct QueryEngine: Sendable {
+    /// What it reads from.
+    public let source: any SampleSource
+    /// How much one query may take.
+    public var limits: QueryLimits
+    /// How queries are evaluated.
+    public var options: QueryOptions
+    private let clock: (any TimeSource)?
+
+    /// An engine; without a clock queries have no time limit.
+    public init(
+        source: any SampleSource, limits: QueryLimits = QueryLimits(), options: QueryOptions = QueryOptions(),
+        clock: (any TimeSource)? = nil
+    ) {
+        (self.source, self.limits, self.options, self.clock) = (source, limits, options, clock)
+    }
+
+    /// The value of a query at a moment.
+    public func instant(_ text: String, at moment: Timestamp) throws(QueryError) -> QueryResult {
+        try instant(QueryEngine.parse(text), at: moment)
+    }
+
+    /// The value of a parsed query at a moment.
+    public func instant(_ expression: Expression, at moment: Timestamp) throws(QueryError) -> QueryResult {
+        let grid = StepGrid(start: moment.milliseconds, interval: 1, count: 1)
+        let evaluator = try evaluator(for: expression, grid, isRange: false)
+        let value = try evaluator.instantValue(of: expression.root, at: moment)
+        return evaluator.result(value)
+    }
+
+    /// The values of a query at `from`, `from + step`, … up to and including `through`.
+    public func range(
+        _ text: String, from: Timestamp, through: Timestamp, step: Milliseconds
+    ) throws(QueryError) -> QueryResult {
+        try range(QueryEngine.parse(text), from: from, through: through, step: step)
+    }
+
+    /// The values of a parsed query at `from`, `from + step`, … up to and including `through`.
+    public func range(
+        _ expression: Expression, from: Timestamp, through: Timestamp, step: Milliseconds
+    ) throws(QueryError) -> QueryResult {
+        guard step > 0 else {
+            throw .badRequest("zero or negative query resolution step widths are not accepted; try a positive integer")
+        }
+        guard from <= through else { throw .badRequest("end timestamp must not be before start time") }
+        guard expression.type == .vector || expression.type == .scalar else {
+            throw .badRequest(
+                "invalid expression type \(expression.type.rawValue.goQuoted) for range query, "
+                    + "must be Scalar or instant Vector")
+        }
+        let steps = (through - from) / step + 1
+        guard steps <= Int64(limits.points) else {
+            throw .limit(
+                "exceeded maximum resolution of \(limits.points) points per timeseries, the query asks for \(steps); "
+                    + "try decreasing the query resolution (?step=XX)")
+        }
+        let grid = StepGrid(start: from.milliseconds, interval: step, count: Int(steps))
+        let evaluator = try evaluator(for: expression, grid, isRange: true)
+        let value = try evaluator.rangeValue(of: expression.prepared)
+        return evaluator.result(value)
+    }
+
+    private static func parse(_ text: String) throws(QueryError) -> Expression {
+        do { return try Expression(parsing: text) } catch { throw .parse(error) }
+    }
+
+    private func evaluator(
+        for expression: Expression, _ grid: StepGrid, isRange: Bool
+    ) throws(QueryError) -> Evaluator {
+        let deadline: Deadline? =
+            if let clock, limits.timeout > 0 {
+                Deadline(clock: clock, end: clock.uptimeNanoseconds() + UInt64(limits.timeout) * 1_000_000)
+            } else {
+                nil
+            }
+        return Evaluator(
+            source: source, limits: limits, options: options, expression: expression, grid: grid, isRange: isRange,
+            deadline: deadline)
+    }
+}
+
+/// When a query has to be over, by the steady clock.
+struct Deadline: Sendable {
+    let clock: any TimeSource
+    let end: UInt64
+    var isOver: Bool { clock.uptimeNanoseconds() >= end }
+}

@@ -1,0 +1,191 @@
+public import Basics
+
+/// The entries of a YAML map. Each is taken once by name; `finish` refuses what nobody took.
+///
+/// A class, so that taking through any reference marks the key. An entry without a value (`key:` or `key: null`) is
+/// the same as no entry, as in Prometheus. `<<` merges maps: the map's own keys come before merged ones.
+public final class SettingsMap {
+    private let node: SettingsNode
+    private var entries: [String: SettingsNode.Pair] = [:]
+    /// The keys in the order of the file.
+    public private(set) var keys: [String] = []
+    private var known: Set<String> = []
+    private var taken: Set<String> = []
+    private var maps: [String: SettingsMap] = [:]
+
+    init(_ node: SettingsNode) throws(SettingsError) {
+        self.node = node
+        guard case .map(let pairs) = node.content else { throw node.expected("a map") }
+        try add(pairs, depth: 0)
+    }
+
+    init(empty node: SettingsNode) { self.node = node }
+
+    private func add(_ pairs: [SettingsNode.Pair], depth: Int) throws(SettingsError) {
+        var merges: [SettingsNode] = []
+        for pair in pairs {
+            guard case .scalar(let name, let style) = pair.key.content else { continue }
+            if name == "<<", style == .plain {
+                if case .list(let maps) = pair.value.content { merges += maps } else { merges.append(pair.value) }
+            } else if entries[name] == nil {
+                entries[name] = pair
+                keys.append(name)
+            }
+        }
+        for merge in merges {
+            guard case .map(let merged) = merge.content else { throw merge.expected("a map to merge") }
+            guard depth < 8 else { throw merge.error("merged more than 8 levels deep") }
+            try add(merged, depth: depth + 1)
+        }
+    }
+
+    /// Where the map begins.
+    public var location: SourceLocation { node.location }
+    /// Where a key stands, or the map when it has no such key.
+    public func location(of key: String) -> SourceLocation { entries[key]?.key.location ?? location }
+    /// Whether a key is given with a value; does not take it.
+    public func has(_ key: String) -> Bool { entries[key].map { !$0.value.isNull } ?? false }
+
+    /// A mistake at a key's value, or at the map when the key is not given.
+    public func error(_ key: String, _ message: String) -> SettingsError {
+        SettingsError(entries[key]?.value.location ?? location, "\(key): \(message)")
+    }
+    /// A mistake of the map as a whole.
+    public func error(_ message: String) -> SettingsError { SettingsError(location, message) }
+
+    /// The value under a key as it stands; nil when there is none.
+    public func takeNode(_ key: String) -> SettingsNode? {
+        known.insert(key)
+        taken.insert(key)
+        return entries[key].flatMap { $0.value.isNull ? nil : $0.value }
+    }
+
+    /// The value under a key, nil when there is none.
+    public func take<Value: SettingsReadable>(_ key: String, as type: Value.Type = Value.self) throws(SettingsError)
+        -> Value?
+    {
+        guard let node = takeNode(key) else { return nil }
+        return try prefixed(key) { () throws(SettingsError) in try Value.read(node) }
+    }
+
+    /// The value under a key, or a default.
+    public func take<Value: SettingsReadable>(_ key: String, default value: Value) throws(SettingsError) -> Value {
+        try take(key) ?? value
+    }
+
+    /// The value under a key, which must be given.
+    public func require<Value: SettingsReadable>(_ key: String, as type: Value.Type = Value.self) throws(SettingsError)
+        -> Value
+    {
+        guard let value: Value = try take(key) else { throw missing(key) }
+        return value
+    }
+
+    /// One of an enumeration's raw values under a key, or a default.
+    public func take<Choice: RawRepresentable<String> & CaseIterable>(
+        _ key: String, default value: Choice
+    ) throws(SettingsError) -> Choice {
+        guard let node = takeNode(key) else { return value }
+        let text = try prefixed(key) { () throws(SettingsError) in try node.text() }
+        guard let choice = Choice(rawValue: text) else {
+            let known = Choice.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+            throw error(key, "'\(text)' is not one of \(known)")
+        }
+        return choice
+    }
+
+    /// A duration in Prometheus' form, `1h30m`.
+    public func takeDuration(_ key: String, default value: Milliseconds) throws(SettingsError) -> Milliseconds {
+        try takeDuration(key) ?? value
+    }
+
+    /// A duration in Prometheus' form, nil when there is none.
+    public func takeDuration(_ key: String) throws(SettingsError) -> Milliseconds? {
+        guard let node = takeNode(key) else { return nil }
+        return try prefixed(key) { () throws(SettingsError) in
+            let text = try node.text()
+            guard let length = DurationText.parse(text) else {
+                throw node.error("'\(text.prefix(60))' is no duration; write it as 30s, 5m or 1h30m")
+            }
+            return length
+        }
+    }
+
+    /// A number of bytes in Prometheus' form, `512KiB` or `10MB`, both in powers of 1024.
+    public func takeBytes(_ key: String, default value: Int) throws(SettingsError) -> Int {
+        guard let node = takeNode(key) else { return value }
+        return try prefixed(key) { () throws(SettingsError) in
+            let text = try node.text()
+            guard let count = byteCount(text) else {
+                throw node.error("'\(text.prefix(60))' is no size; write it as 512KiB, 10MB or 2GB")
+            }
+            return count
+        }
+    }
+
+    /// The map under a key, nil when there is none. The same object each time, so that several rooms may take their
+    /// keys of a shared section such as `global` before one of them calls `finish`.
+    public func takeMap(_ key: String) throws(SettingsError) -> SettingsMap? {
+        if let map = maps[key] { return map }
+        guard let node = takeNode(key) else { return nil }
+        let map = try prefixed(key) { () throws(SettingsError) in try node.map() }
+        maps[key] = map
+        return map
+    }
+
+    /// The items of the list under a key; empty when there is none.
+    public func takeList(_ key: String) throws(SettingsError) -> [SettingsNode] {
+        guard let node = takeNode(key) else { return [] }
+        return try prefixed(key) { () throws(SettingsError) in try node.list() }
+    }
+
+    /// The list of maps under a key; empty when there is none.
+    public func takeMaps(_ key: String) throws(SettingsError) -> [SettingsMap] {
+        var maps: [SettingsMap] = []
+        for item in try takeList(key) { maps.append(try prefixed(key) { () throws(SettingsError) in try item.map() }) }
+        return maps
+    }
+
+    /// The secret under a key, or in the file that its twin `KEY_file` names. Both together are refused.
+    public func takeSecret(_ key: String) throws(SettingsError) -> Secret? {
+        let fileKey = "\(key)_file"
+        if has(key), has(fileKey) { throw error(fileKey, "\(key) is given too; keep one of the two") }
+        if let file = takeNode(fileKey) {
+            taken.insert(key)
+            known.insert(key)
+            return Secret(file: try prefixed(fileKey) { () throws(SettingsError) in try file.path() })
+        }
+        return try take(key, as: Secret.self)
+    }
+
+    /// Refuses keys that are understood but not offered; `alternative` tells what to do in their place. An empty list
+    /// or map asks for nothing and passes.
+    public func refuse(_ refused: [String], _ alternative: String) throws(SettingsError) {
+        for key in refused where has(key) && entries[key]?.value.isEmpty == false {
+            throw SettingsError(location(of: key), "\(key) is not offered; \(alternative)")
+        }
+        taken.formUnion(refused)
+    }
+
+    /// Refuses the first key that nobody took.
+    public func finish() throws(SettingsError) {
+        for key in keys where !taken.contains(key) {
+            let near = key.nearest(among: known).map { "; did you mean '\($0)'?" }
+            let list = known.isEmpty ? "" : "; known here: \(known.sorted().joined(separator: ", "))"
+            throw SettingsError(location(of: key), "unknown key '\(key)'\(near ?? list)")
+        }
+    }
+
+    /// The mistake that a required key is not given.
+    public func missing(_ key: String) -> SettingsError { error("\(key) is missing; it must be given") }
+
+    private func prefixed<Value>(
+        _ key: String, _ body: () throws(SettingsError) -> Value
+    ) throws(SettingsError) -> Value {
+        do {
+            return try body()
+        } catch {
+            throw SettingsError(error.location, "\(key): \(error.message)")
+        }
+    }
+}

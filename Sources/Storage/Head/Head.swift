@@ -1,0 +1,284 @@
+internal import Basics
+internal import Model
+
+/// What the store knows of one series apart from its labels.
+@safe struct HeadSeries {
+    var open = OpenChunk()
+    /// First and last of the closed chunks, as numbers in the head's table plus 1; 0: none.
+    var firstClosed: UInt32 = 0
+    var lastClosed: UInt32 = 0
+    var labelOffset: UInt32 = 0
+    var labelCount: UInt16 = 0
+    /// Grows when the slot is used again, so that an old reference is known as such; 0 is never in use.
+    var generation: UInt32 = 0
+    var isLive = false
+    /// Made since the last collection, so it may still be waiting for its first sample.
+    var isFresh = true
+
+    var lastTime: Int64 { open.lastTime }
+    var lastValue: Double { open.lastValue }
+}
+
+/// A closed chunk in its series' list.
+struct ChunkNode {
+    var chunk: ClosedChunk
+    var next: UInt32
+}
+
+/// The series in memory. Not for concurrent use: the store locks.
+struct Head: ~Copyable {
+    private(set) var index = SeriesIndex()
+    private(set) var series: [HeadSeries] = []
+    private var freeSlots: [UInt32] = []
+    private var labelPairs: [UInt32] = []
+    private var nodes: [ChunkNode] = []
+    private var freeNode: UInt32 = 0
+    private(set) var arena = ChunkArena()
+    /// Buffers taken out of use while readers may still hold them.
+    private var garbage: [ClosedChunk] = []
+    private(set) var readers = 0
+    private(set) var liveCount = 0
+    private(set) var createdCount = 0
+    private(set) var removedCount = 0
+    private(set) var chunkCount = 0
+    private(set) var maximumTime: Int64 = .min
+    /// Samples before this are refused: what was there has been let go.
+    private(set) var minimumTime: Int64 = .min
+
+    static func slot(_ reference: SeriesReference) -> Int { Int(reference & 0xFFFF_FFFF) }
+    static func reference(_ slot: UInt32, _ generation: UInt32) -> SeriesReference {
+        UInt64(generation) << 32 | UInt64(slot)
+    }
+
+    // MARK: Series
+
+    func labels(at slot: Int) -> Labels {
+        let entry = series[slot]
+        var labels: [Label] = []
+        labels.reserveCapacity(Int(entry.labelCount))
+        for pair in 0..<Int(entry.labelCount) {
+            let offset = Int(entry.labelOffset) + 2 * pair
+            labels.append(Label(index.symbols[labelPairs[offset]], index.symbols[labelPairs[offset + 1]]))
+        }
+        return Labels(sortedUnique: labels)
+    }
+
+    func find(_ labels: Labels, hash: UInt64) -> SeriesReference? {
+        let (slot, collided) = index.candidate(hash, labels)
+        if let slot, self.labels(at: Int(slot)) == labels { return Head.reference(slot, series[Int(slot)].generation) }
+        return collided.map { Head.reference($0, series[Int($0)].generation) }
+    }
+
+    /// Enters a new series, under `wanted` when the log has given it that reference.
+    mutating func create(_ labels: Labels, hash: UInt64, as wanted: SeriesReference? = nil) -> SeriesReference {
+        let slot: UInt32
+        if let wanted {
+            slot = UInt32(Head.slot(wanted))
+            while series.count <= Int(slot) {
+                freeSlots.append(UInt32(series.count))
+                series.append(HeadSeries())
+            }
+            freeSlots.removeAll { $0 == slot }
+        } else if let free = freeSlots.popLast() {
+            slot = free
+        } else {
+            slot = UInt32(series.count)
+            series.append(HeadSeries())
+        }
+        var entry = HeadSeries()
+        entry.generation = wanted.map { UInt32($0 >> 32) } ?? series[Int(slot)].generation + 1
+        entry.isLive = true
+        entry.labelOffset = UInt32(labelPairs.count)
+        entry.labelCount = UInt16(labels.count)
+        labelPairs += index.insert(labels, hash: hash, slot: slot)
+        series[Int(slot)] = entry
+        liveCount += 1
+        createdCount += 1
+        return Head.reference(slot, entry.generation)
+    }
+
+    /// Whether a series can be entered under this reference, by its number alone.
+    static func isPlausible(_ reference: SeriesReference) -> Bool { slot(reference) < 1 << 28 }
+
+    // MARK: Samples
+
+    /// Appends samples in place; the outcome counts what was refused. No allocation but chunks.
+    mutating func append(
+        _ references: Span<SeriesReference>, _ values: Span<Double>, _ times: Span<Int64>, at common: Int64,
+        latest: Int64, outcome: inout AppendOutcome
+    ) {
+        let hasTimes = times.count > 0
+        let total = series.count
+        for index in references.indices {
+            let slot = Head.slot(references[index])
+            let time = hasTimes ? times[index] : common
+            guard slot < total, series[slot].generation == UInt32(references[index] >> 32), series[slot].isLive else {
+                outcome.outOfBounds += 1
+                continue
+            }
+            guard time >= minimumTime, time <= latest else {
+                outcome.outOfBounds += 1
+                continue
+            }
+            let last = series[slot].lastTime
+            if time <= last {
+                if time == last {
+                    if series[slot].lastValue.bitPattern == values[index].bitPattern {
+                        outcome.stored += 1
+                    } else {
+                        outcome.duplicates += 1
+                    }
+                } else {
+                    outcome.outOfOrder += 1
+                }
+                continue
+            }
+            put(slot, time, values[index])
+            outcome.stored += 1
+        }
+    }
+
+    /// One sample as the log has it; false when it is not newer than the last.
+    mutating func replay(_ slot: Int, _ time: Int64, _ value: Double) -> Bool {
+        guard time > series[slot].lastTime, time >= minimumTime else { return false }
+        put(slot, time, value)
+        return true
+    }
+
+    private mutating func put(_ slot: Int, _ time: Int64, _ value: Double) {
+        let open = series[slot].open
+        if !open.isEmpty,
+            open.isFull
+                || time.flooringDivision(by: Head.rangeLength) != open.firstTime.flooringDivision(by: Head.rangeLength)
+        {
+            closeChunk(of: slot)
+        }
+        series[slot].open.append(time, value, &arena)
+        if time > maximumTime { maximumTime = time }
+    }
+
+    /// Chunks do not cross two-hour bounds, where blocks will be cut.
+    static let rangeLength: Int64 = 2 * 3_600_000
+
+    private mutating func closeChunk(of slot: Int) {
+        let chunk = series[slot].open.close(&arena)
+        let number: UInt32
+        if freeNode != 0 {
+            number = freeNode
+            freeNode = nodes[Int(number - 1)].next
+            nodes[Int(number - 1)] = ChunkNode(chunk: chunk, next: 0)
+        } else {
+            nodes.append(ChunkNode(chunk: chunk, next: 0))
+            number = UInt32(nodes.count)
+        }
+        if series[slot].lastClosed == 0 {
+            series[slot].firstClosed = number
+        } else {
+            nodes[Int(series[slot].lastClosed - 1)].next = number
+        }
+        series[slot].lastClosed = number
+        chunkCount += 1
+    }
+
+    // MARK: Reading
+
+    mutating func beginReading() { readers += 1 }
+
+    mutating func endReading() {
+        readers -= 1
+        guard readers == 0 else { return }
+        for chunk in garbage { unsafe arena.give(chunk.bytes, chunk.sizeClass) }
+        garbage.removeAll()
+    }
+
+    /// The closed chunks of a series that reach into `(after, through]`, oldest first. They may be read until
+    /// `endReading`.
+    func closedChunks(of slot: Int, after: Int64, through: Int64) -> [ClosedChunk] {
+        var chunks: [ClosedChunk] = []
+        var number = series[slot].firstClosed
+        while number != 0 {
+            let node = nodes[Int(number - 1)]
+            if node.chunk.firstTime > through { break }
+            if node.chunk.lastTime > after { chunks.append(node.chunk) }
+            number = node.next
+        }
+        return chunks
+    }
+
+    /// Whether the series has a sample in `[from, through]`, judged by its chunks' bounds.
+    func overlaps(_ slot: Int, from: Int64, through: Int64) -> Bool {
+        let entry = series[slot]
+        if !entry.open.isEmpty, entry.open.firstTime <= through, entry.open.lastTime >= from { return true }
+        var number = entry.firstClosed
+        while number != 0 {
+            let node = nodes[Int(number - 1)]
+            if node.chunk.firstTime <= through, node.chunk.lastTime >= from { return true }
+            number = node.next
+        }
+        return false
+    }
+
+    // MARK: Forgetting
+
+    /// Lets go of chunks that end before `time`, and of series that have none left; answers how many chunks went.
+    mutating func forget(before time: Int64) -> Int {
+        minimumTime = max(minimumTime, time)
+        var dropped = 0
+        var gone: [(slot: UInt32, labels: Labels, pairs: [UInt32])] = []
+        for slot in series.indices where series[slot].isLive {
+            while series[slot].firstClosed != 0 {
+                let number = series[slot].firstClosed
+                let node = nodes[Int(number - 1)]
+                guard node.chunk.lastTime < time else { break }
+                series[slot].firstClosed = node.next
+                if node.next == 0 { series[slot].lastClosed = 0 }
+                discard(node.chunk)
+                nodes[Int(number - 1)].next = freeNode
+                freeNode = number
+                chunkCount -= 1
+                dropped += 1
+            }
+            let entry = series[slot]
+            let isIdle = entry.open.isEmpty ? !entry.isFresh : entry.lastTime < time
+            if entry.firstClosed == 0, isIdle {
+                let pairs = Array(
+                    labelPairs[Int(entry.labelOffset)..<Int(entry.labelOffset) + 2 * Int(entry.labelCount)])
+                gone.append((UInt32(slot), labels(at: slot), pairs))
+                if let bytes = unsafe entry.open.bytes {
+                    unsafe discard(ClosedChunk(bytes: bytes, byteCount: 0, sizeClass: entry.open.sizeClass))
+                }
+                let generation = entry.generation
+                series[slot] = HeadSeries()
+                series[slot].generation = generation
+                freeSlots.append(UInt32(slot))
+            } else {
+                series[slot].isFresh = false
+            }
+        }
+        if !gone.isEmpty {
+            index.remove(gone)
+            liveCount -= gone.count
+            removedCount += gone.count
+            compactLabels()
+        }
+        return dropped
+    }
+
+    private mutating func discard(_ chunk: ClosedChunk) {
+        if readers > 0 { garbage.append(chunk) } else { unsafe arena.give(chunk.bytes, chunk.sizeClass) }
+    }
+
+    /// Rewrites the pairs of symbols without those of removed series.
+    private mutating func compactLabels() {
+        var fresh: [UInt32] = []
+        for slot in series.indices where series[slot].isLive {
+            let start = Int(series[slot].labelOffset)
+            series[slot].labelOffset = UInt32(fresh.count)
+            fresh += labelPairs[start..<start + 2 * Int(series[slot].labelCount)]
+        }
+        labelPairs = fresh
+    }
+
+    /// Bytes that the chunks take.
+    var chunkBytes: Int { arena.usedBytes + nodes.count * MemoryLayout<ChunkNode>.stride }
+}

@@ -1,0 +1,195 @@
+internal import Basics
+internal import Model
+
+/// Texts by number: every label name and value is held once.
+struct SymbolTable {
+    private(set) var texts: [String] = []
+    private var numbers: [String: UInt32] = [:]
+
+    subscript(number: UInt32) -> String { texts[Int(number)] }
+    var count: Int { texts.count }
+
+    func find(_ text: String) -> UInt32? { numbers[text] }
+
+    mutating func number(of text: String) -> UInt32 {
+        if let known = numbers[text] { return known }
+        let number = UInt32(texts.count)
+        texts.append(text)
+        numbers[text] = number
+        return number
+    }
+}
+
+/// Which series there are, by label: posting lists of slots in ascending order.
+struct SeriesIndex {
+    private(set) var symbols = SymbolTable()
+    private var postings: [UInt64: [UInt32]] = [:]
+    private var values: [UInt32: [UInt32]] = [:]
+    private var all: [UInt32] = []
+    private var byHash: [UInt64: UInt32] = [:]
+    private var collisions: [Labels: UInt32] = [:]
+
+    /// Slots of all series.
+    var slots: [UInt32] { all }
+
+    private static func key(_ name: UInt32, _ value: UInt32) -> UInt64 { UInt64(name) << 32 | UInt64(value) }
+
+    static func hash(_ labels: Labels) -> UInt64 {
+        var hasher = Hasher()
+        labels.hash(into: &hasher)
+        return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+
+    /// The slot that may hold these labels; the caller compares.
+    func candidate(_ hash: UInt64, _ labels: Labels) -> (slot: UInt32?, collided: UInt32?) {
+        (byHash[hash], collisions.isEmpty ? nil : collisions[labels])
+    }
+
+    /// Enters a series; the pairs of symbols of its labels are answered.
+    mutating func insert(_ labels: Labels, hash: UInt64, slot: UInt32) -> [UInt32] {
+        if byHash[hash] == nil { byHash[hash] = slot } else { collisions[labels] = slot }
+        var pairs: [UInt32] = []
+        pairs.reserveCapacity(labels.count * 2)
+        SeriesIndex.add(slot, to: &all)
+        for label in labels.sorted {
+            let (name, value) = (symbols.number(of: label.name), symbols.number(of: label.value))
+            pairs += [name, value]
+            let key = Self.key(name, value)
+            if postings[key] == nil { values[name, default: []].append(value) }
+            SeriesIndex.add(slot, to: &postings[key, default: []])
+        }
+        return pairs
+    }
+
+    /// Removes series: O(size of the index), so call it with many.
+    mutating func remove(_ removed: [(slot: UInt32, labels: Labels, pairs: [UInt32])]) {
+        let gone = Set(removed.map { $0.slot })
+        all.removeAll { gone.contains($0) }
+        var touched: Set<UInt64> = []
+        for series in removed {
+            let hash = Self.hash(series.labels)
+            if byHash[hash] == series.slot { byHash[hash] = nil }
+            if collisions[series.labels] == series.slot { collisions[series.labels] = nil }
+            for index in stride(from: 0, to: series.pairs.count, by: 2) {
+                touched.insert(Self.key(series.pairs[index], series.pairs[index + 1]))
+            }
+        }
+        for key in touched {
+            postings[key]?.removeAll { gone.contains($0) }
+            guard postings[key]?.isEmpty ?? false else { continue }
+            postings[key] = nil
+            let name = UInt32(key >> 32)
+            values[name]?.removeAll { $0 == UInt32(truncatingIfNeeded: key) }
+            if values[name]?.isEmpty ?? false { values[name] = nil }
+        }
+    }
+
+    private static func add(_ slot: UInt32, to list: inout [UInt32]) {
+        guard let last = list.last, last >= slot else { return list.append(slot) }
+        var low = 0
+        var high = list.count
+        while low < high {
+            let middle = (low + high) / 2
+            if list[middle] < slot { low = middle + 1 } else { high = middle }
+        }
+        if low == list.count || list[low] != slot { list.insert(slot, at: low) }
+    }
+
+    /// Names of labels in use.
+    var labelNames: [String] { values.keys.map { symbols[$0] } }
+
+    /// Values of a label in use.
+    func labelValues(_ name: String) -> [String] {
+        guard let number = symbols.find(name) else { return [] }
+        return values[number]?.map { symbols[$0] } ?? []
+    }
+
+    /// Slots of the series that fulfil all matchers, ascending.
+    func select(_ matchers: [Matcher]) -> [UInt32] {
+        var result: [UInt32]?
+        var excluded: [[UInt32]] = []
+        // An equality with a value is the cheapest to read and mostly the narrowest.
+        for matcher in matchers.sorted(by: { $0.cost < $1.cost }) {
+            if matcher.matches("") {
+                // Series without the label fulfil it: take away those with a value that does not.
+                excluded.append(union(valuesOf: matcher.name) { !matcher.matches($0) })
+            } else {
+                let list = matching(matcher)
+                result = result.map { SeriesIndex.intersect($0, list) } ?? list
+                if result?.isEmpty ?? false { return [] }
+            }
+        }
+        var slots = result ?? all
+        for list in excluded where !list.isEmpty { slots = SeriesIndex.subtract(slots, list) }
+        return slots
+    }
+
+    private func matching(_ matcher: Matcher) -> [UInt32] {
+        let texts: [String]?
+        switch matcher.operation {
+        case .equal: texts = [matcher.value]
+        case .matches: texts = matcher.pattern?.alternatives
+        default: texts = nil
+        }
+        guard let texts else { return union(valuesOf: matcher.name) { matcher.matches($0) } }
+        guard let name = symbols.find(matcher.name) else { return [] }
+        let lists = texts.compactMap { symbols.find($0).flatMap { postings[Self.key(name, $0)] } }
+        return lists.count == 1 ? lists[0] : SeriesIndex.merge(lists)
+    }
+
+    private func union(valuesOf name: String, where isWanted: (String) -> Bool) -> [UInt32] {
+        guard let number = symbols.find(name), let values = values[number] else { return [] }
+        return SeriesIndex.merge(
+            values.compactMap { isWanted(symbols[$0]) ? postings[Self.key(number, $0)] : nil })
+    }
+
+    private static func merge(_ lists: [[UInt32]]) -> [UInt32] {
+        guard lists.count > 1 else { return lists.first ?? [] }
+        var merged = lists.flatMap { $0 }
+        merged.sort()
+        var count = 0
+        for index in merged.indices where count == 0 || merged[index] != merged[count - 1] {
+            merged[count] = merged[index]
+            count += 1
+        }
+        merged.removeLast(merged.count - count)
+        return merged
+    }
+
+    private static func intersect(_ left: [UInt32], _ right: [UInt32]) -> [UInt32] {
+        var (result, i, j): ([UInt32], Int, Int) = ([], 0, 0)
+        result.reserveCapacity(min(left.count, right.count))
+        while i < left.count, j < right.count {
+            if left[i] == right[j] {
+                result.append(left[i])
+                (i, j) = (i + 1, j + 1)
+            } else if left[i] < right[j] {
+                i += 1
+            } else {
+                j += 1
+            }
+        }
+        return result
+    }
+
+    private static func subtract(_ left: [UInt32], _ right: [UInt32]) -> [UInt32] {
+        var (result, j): ([UInt32], Int) = ([], 0)
+        for slot in left {
+            while j < right.count, right[j] < slot { j += 1 }
+            if j == right.count || right[j] != slot { result.append(slot) }
+        }
+        return result
+    }
+}
+
+extension Matcher {
+    /// Cheaper matchers are read first.
+    fileprivate var cost: Int {
+        switch operation {
+        case .equal: name == Labels.nameLabel ? 1 : 0
+        case .matches: pattern?.alternatives == nil ? 3 : 2
+        case .notEqual: 4
+        case .matchesNot: 5
+        }
+    }
+}

@@ -1,0 +1,139 @@
+internal import Basics
+internal import Model
+
+/// What opening found in the log.
+public struct ReplayReport: Hashable, Sendable {
+    /// Series and samples read, and samples that were not newer than what was read before.
+    public var series = 0, samples = 0, staleSamples = 0
+    /// Samples of series that the log does not name, and records of kinds that are not read yet.
+    public var unknownReferences = 0, skippedRecords = 0
+    /// Segments read.
+    public var segments = 0
+    /// What was cut away, one sentence each.
+    public var repairs: [String] = []
+    /// The segment to write next.
+    var nextSegment = 0
+}
+
+/// Reads the newest checkpoint and the segments behind it into the head, and cuts what a crash left half written.
+struct LogReplay {
+    let directory: String
+    let files: any FileSystem
+
+    func run(into head: inout Head, oldest: Int64) throws(FileError) -> ReplayReport {
+        var report = ReplayReport()
+        var known: [UInt64: Int] = [:]
+        let names = try files.list(directory)
+        let checkpoint = names.filter { $0.hasPrefix("checkpoint.") && Int($0.dropFirst(11)) != nil }.last
+        for name in names where name.hasSuffix(".tmp") { try remove("\(directory)/\(name)") }
+        if let checkpoint {
+            for name in try files.list("\(directory)/\(checkpoint)") {
+                try read("\(directory)/\(checkpoint)/\(name)", into: &head, oldest, &known, &report)
+            }
+        }
+        let done = checkpoint.flatMap { Int($0.dropFirst(11)) } ?? -1
+        report.nextSegment = done + 1
+        for name in names {
+            guard let number = Int(name), name.count == 8 else { continue }
+            report.nextSegment = max(report.nextSegment, number + 1)
+            guard number > done else { continue }
+            try read("\(directory)/\(name)", into: &head, oldest, &known, &report)
+            report.segments += 1
+        }
+        report.series = head.liveCount
+        return report
+    }
+
+    private func remove(_ path: String) throws(FileError) {
+        if try files.attributes(of: path)?.isDirectory ?? false {
+            for name in try files.list(path) { try remove("\(path)/\(name)") }
+        }
+        try files.remove(path)
+    }
+
+    private func read(
+        _ path: String, into head: inout Head, _ oldest: Int64, _ known: inout [UInt64: Int],
+        _ report: inout ReplayReport
+    ) throws(FileError) {
+        let bytes = try files.contents(of: path, limit: 2 * LogFormat.segmentBytes)
+        var reader = LogReader(bytes)
+        while let record = reader.next() { apply(record, to: &head, oldest, &known, &report) }
+        guard let tear = reader.tear else { return }
+        let lost = bytes.count - tear.offset
+        report.repairs.append("\(path): \(tear.reason) at byte \(tear.offset); \(lost) bytes cut away")
+        let file = try files.open(path, .readWrite)
+        try file.truncate(to: tear.offset)
+        try file.synchronize()
+    }
+
+    private func apply(
+        _ record: [UInt8], to head: inout Head, _ oldest: Int64, _ known: inout [UInt64: Int],
+        _ report: inout ReplayReport
+    ) {
+        switch record.first.flatMap(LogFormat.Record.init(rawValue:)) {
+        case .series: readSeries(record, to: &head, &known, &report)
+        case .samples: readSamples(record, to: &head, oldest, known, &report)
+        default: report.skippedRecords += 1
+        }
+    }
+
+    private func readSeries(
+        _ record: [UInt8], to head: inout Head, _ known: inout [UInt64: Int], _ report: inout ReplayReport
+    ) {
+        var decoder = RecordDecoder(record, from: 1)
+        while decoder.hasMore {
+            let reference = decoder.uint64()
+            let count = decoder.uvarint()
+            var labels: [Label] = []
+            for _ in 0..<min(count, 1 << 16) where !decoder.isBroken {
+                let name = decoder.text()
+                labels.append(Label(name, decoder.text()))
+            }
+            guard !decoder.isBroken else {
+                report.skippedRecords += 1
+                return
+            }
+            let series = Labels(labels)
+            let hash = SeriesIndex.hash(series)
+            if let same = head.find(series, hash: hash) {
+                known[reference] = Head.slot(same)
+            } else if Head.isPlausible(reference), isFree(reference, head) {
+                known[reference] = Head.slot(head.create(series, hash: hash, as: reference))
+            } else {
+                // Another writer numbers its series in its own way.
+                known[reference] = Head.slot(head.create(series, hash: hash))
+            }
+        }
+    }
+
+    /// Ours are `generation << 32 | slot` with a generation from 1; a slot within reach that no series holds.
+    private func isFree(_ reference: UInt64, _ head: borrowing Head) -> Bool {
+        let slot = Head.slot(reference)
+        guard reference >> 32 > 0, slot < head.series.count + 1_000_000 else { return false }
+        return slot >= head.series.count || !head.series[slot].isLive
+    }
+
+    private func readSamples(
+        _ record: [UInt8], to head: inout Head, _ oldest: Int64, _ known: [UInt64: Int], _ report: inout ReplayReport
+    ) {
+        var decoder = RecordDecoder(record, from: 1)
+        guard decoder.hasMore else { return }
+        let firstReference = decoder.uint64()
+        let firstTime = Int64(bitPattern: decoder.uint64())
+        while decoder.hasMore {
+            let reference = UInt64(bitPattern: Int64(bitPattern: firstReference) &+ decoder.varint())
+            let time = firstTime &+ decoder.varint()
+            let value = Double(bitPattern: decoder.uint64())
+            guard !decoder.isBroken else {
+                report.skippedRecords += 1
+                return
+            }
+            guard let slot = known[reference] else {
+                report.unknownReferences += 1
+                continue
+            }
+            guard time >= oldest else { continue }
+            if head.replay(slot, time, value) { report.samples += 1 } else { report.staleSamples += 1 }
+        }
+    }
+}

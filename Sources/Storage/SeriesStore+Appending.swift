@@ -1,0 +1,134 @@
+internal import Basics
+public import Model
+internal import Synchronization
+
+extension SeriesStore: SampleSink {
+    /// See `SampleSink`. About 2 µs for a new series, half a microsecond for a known one.
+    public func reference(of labels: Labels) -> SeriesReference? {
+        let hash = SeriesIndex.hash(labels)
+        let (reference, isNew) = head.withLock { head -> (SeriesReference?, Bool) in
+            if let known = head.find(labels, hash: hash) { return (known, false) }
+            guard head.liveCount < settings.maximumSeries else { return (nil, false) }
+            return (head.create(labels, hash: hash), true)
+        }
+        guard let reference else {
+            figures.refusedSeries.add()
+            return nil
+        }
+        // Whoever appends to the series next writes this first, under the same lock.
+        if isNew { log.withLock { $0.pending.append((reference, labels)) } }
+        return reference
+    }
+
+    /// See `SampleSink`. About 80 ns a sample, most of it Snappy's and the kernel's.
+    public func append(_ batch: borrowing SampleBatch) -> AppendOutcome {
+        var outcome = AppendOutcome()
+        guard batch.count > 0 else { return outcome }
+        outcome.isLogged = write(batch)
+        let latest = clock.now().milliseconds + settings.maximumAhead
+        let (references, values, times) = (batch.references, batch.values, batch.timestamps)
+        head.withLock { head in
+            head.append(
+                references.span, values.span, times.span, at: batch.timestamp.milliseconds, latest: latest,
+                outcome: &outcome)
+        }
+        figures.stored.add(outcome.stored)
+        figures.duplicates.add(outcome.duplicates)
+        figures.outOfOrder.add(outcome.outOfOrder)
+        figures.outOfBounds.add(outcome.outOfBounds)
+        if !outcome.isLogged { figures.unloggedSamples.add(outcome.stored) }
+        return outcome
+    }
+
+    private func write(_ batch: borrowing SampleBatch) -> Bool {
+        log.withLock { log in
+            do throws(FileError) {
+                if log.isBroken {
+                    // What the log missed meanwhile is unknown to a reader: begin with every series.
+                    try log.writer.beginSegment()
+                    log.pending = allSeries()
+                }
+                if !log.pending.isEmpty {
+                    try SeriesStore.writeSeries(log.pending, to: &log.writer, record: &log.record)
+                    log.pending.removeAll()
+                }
+                SeriesStore.encodeSamples(batch, into: &log.record)
+                try log.writer.write(log.record)
+                figures.logRecords.add()
+                log.isBroken = false
+                return true
+            } catch {
+                log.isBroken = true
+                figures.logFailures.add()
+                return false
+            }
+        }
+    }
+
+    func allSeries() -> [(reference: SeriesReference, labels: Labels)] {
+        head.withLock { head in
+            head.index.slots.map { slot in
+                (Head.reference(slot, head.series[Int(slot)].generation), head.labels(at: Int(slot)))
+            }
+        }
+    }
+
+    /// Series in records of at most about a mebibyte.
+    static func writeSeries(
+        _ series: [(reference: SeriesReference, labels: Labels)], to writer: inout LogWriter, record: inout [UInt8]
+    ) throws(FileError) {
+        record.removeAll(keepingCapacity: true)
+        for (reference, labels) in series {
+            if record.isEmpty { record.append(LogFormat.Record.series.rawValue) }
+            record.appendBigEndian(reference)
+            record.appendUvarint(UInt64(labels.count))
+            for label in labels.sorted {
+                for text in [label.name, label.value] {
+                    record.appendUvarint(UInt64(text.utf8.count))
+                    record += text.utf8
+                }
+            }
+            if record.count > 1 << 20 {
+                try writer.write(record)
+                record.removeAll(keepingCapacity: true)
+            }
+        }
+        if !record.isEmpty { try writer.write(record) }
+    }
+
+    /// A samples record into a buffer that is used again and again.
+    static func encodeSamples(_ batch: borrowing SampleBatch, into record: inout [UInt8]) {
+        let capacity = 17 + batch.count * 28
+        if record.count < capacity { record += repeatElement(0, count: capacity - record.count) }
+        let (references, values, times) = (batch.references, batch.values, batch.timestamps)
+        let common = batch.timestamp.milliseconds
+        let first = (reference: references[0], time: times.isEmpty ? common : times[0])
+        let count = unsafe record.withUnsafeMutableBytes { buffer -> Int in
+            // Safe: the buffer holds 28 bytes a sample, the most that two varints and a double take.
+            let base = unsafe buffer.baseAddress.unsafelyUnwrapped
+            unsafe base.storeBytes(of: LogFormat.Record.samples.rawValue, as: UInt8.self)
+            unsafe base.storeBytes(of: first.reference.bigEndian, toByteOffset: 1, as: UInt64.self)
+            unsafe base.storeBytes(of: first.time.bigEndian, toByteOffset: 9, as: Int64.self)
+            var offset = 17
+            func put(_ value: Int64) {
+                var rest = UInt64(bitPattern: (value << 1) ^ (value >> 63))
+                while rest >= 0x80 {
+                    unsafe base.storeBytes(
+                        of: UInt8(truncatingIfNeeded: rest) | 0x80, toByteOffset: offset, as: UInt8.self)
+                    rest >>= 7
+                    offset += 1
+                }
+                unsafe base.storeBytes(of: UInt8(rest), toByteOffset: offset, as: UInt8.self)
+                offset += 1
+            }
+            for index in values.indices {
+                put(Int64(bitPattern: references[index] &- first.reference))
+                put((times.isEmpty ? common : times[index]) - first.time)
+                unsafe base.storeBytes(of: values[index].bitPattern.bigEndian, toByteOffset: offset, as: UInt64.self)
+                offset += 8
+            }
+            return offset
+        }
+        record.removeLast(record.count - count)
+    }
+}

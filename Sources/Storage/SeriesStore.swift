@@ -1,0 +1,106 @@
+public import Basics
+internal import Model
+internal import Synchronization
+
+/// The store: series in memory with Prometheus' log beneath. Batches come in, columns go out.
+///
+/// A batch is in the log, which means in the kernel's hands, before `append` returns: `kill -9` loses nothing of it; a loss
+/// of power loses at most `StorageSettings.syncInterval`. When the disk refuses the log, samples are kept in memory all
+/// the same, since alerting must go on; the figures tell, and the series are logged anew when the disk is back.
+public final class SeriesStore: Sendable {
+    struct LogState: ~Copyable {
+        var writer: LogWriter
+        /// Series that the log does not know yet.
+        var pending: [(reference: SeriesReference, labels: Labels)] = []
+        var record: [UInt8] = []
+        var isBroken = false
+        var syncedSize = 0
+    }
+
+    let head: Mutex<Head>
+    let log: Mutex<LogState>
+    let figures = StorageFigures()
+    let settings: StorageSettings
+    let clock: any TimeSource
+    let files: any FileSystem
+    let directory: String
+    private let lock: any FileLock
+    /// What opening found in the log.
+    public let replay: ReplayReport
+
+    /// Opens the store in `directory`, made when missing, and replays its log. Blocks for about a second for every few
+    /// million samples.
+    public init(
+        directory: String, settings: StorageSettings, files: any FileSystem, clock: any TimeSource
+    ) throws(StorageError) {
+        (self.settings, self.clock, self.files, self.directory) = (settings, clock, files, directory)
+        var head = Head()
+        let writer: LogWriter
+        do throws(FileError) {
+            try files.createDirectory(directory)
+            guard let taken = try files.lock("\(directory)/lock") else {
+                throw FileError(operation: "lock", path: directory, code: 0)
+            }
+            lock = taken
+            let wal = "\(directory)/wal"
+            try files.createDirectory(wal)
+            let oldest = clock.now().milliseconds - settings.maximumAge
+            replay = try LogReplay(directory: wal, files: files).run(into: &head, oldest: oldest)
+            writer = try LogWriter(directory: wal, files: files, segment: replay.nextSegment)
+        } catch {
+            throw error.operation == "lock" && error.code == 0 ? .locked(directory: directory) : .file(error)
+        }
+        self.head = Mutex(head)
+        log = Mutex(LogState(writer: writer))
+    }
+
+    // MARK: Upkeep
+
+    /// Syncs the log to the disk: call it every `syncInterval`.
+    public func synchronizeLog() {
+        let work = log.withLock { log -> (file: any File, size: Int)? in
+            log.writer.segmentSize == log.syncedSize ? nil : (log.writer.currentFile, log.writer.segmentSize)
+        }
+        guard let work else { return }
+        let started = clock.uptimeNanoseconds()
+        do throws(FileError) {
+            try work.file.synchronize()
+            log.withLock { $0.syncedSize = work.size }
+            figures.syncNanoseconds.add(Int(clock.uptimeNanoseconds() - started))
+            figures.syncs.add()
+        } catch {
+            figures.logFailures.add()
+        }
+    }
+
+    /// Lets go of what is too old or too much, in memory and in the log: call it every minute.
+    public func forgetOld() {
+        var bound = clock.now().milliseconds - settings.maximumAge
+        while true {
+            let excess = head.withLock { head in
+                figures.forgottenChunks.add(head.forget(before: bound))
+                return head.chunkBytes > settings.maximumBytes && bound < head.maximumTime - 60_000
+            }
+            guard excess else { break }
+            // Too large in bytes: give up an eighth of the time that is kept, and look again.
+            let newest = head.withLock { $0.maximumTime }
+            bound += max(1000, (newest - bound) / 8)
+            figures.forcedForgets.add()
+        }
+        forgetSegments(before: bound)
+    }
+
+    /// The bounds in words, for the daemon's first lines.
+    public var boundsText: String {
+        "history is kept for \(DurationText.format(settings.maximumAge)) and \(settings.maximumBytes >> 20) MiB of chunks,"
+            + " whichever is less"
+    }
+}
+
+/// Counts of the store.
+final class StorageFigures: Sendable {
+    let stored = Counter(), duplicates = Counter(), outOfOrder = Counter(), outOfBounds = Counter()
+    let refusedSeries = Counter(), logFailures = Counter(), logRecords = Counter(), unloggedSamples = Counter()
+    let forgottenChunks = Counter(), forcedForgets = Counter(), syncs = Counter(), syncNanoseconds = Counter()
+    let checkpoints = Counter()
+}

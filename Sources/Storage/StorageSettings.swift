@@ -1,0 +1,18 @@
+public import Basics
+
+/// `storage:` in the daemon's file. Until history is written to blocks, the store is what fits these bounds.
+public struct StorageSettings: Sendable, Hashable {
+    /// Samples older than this are let go. The default is 24 h.
+    public var maximumAge: Milliseconds = 24 * 3_600_000
+    /// Chunks larger than this in all let the oldest go. The default is 1 GiB.
+    public var maximumBytes = 1 << 30
+    /// Series beyond this many are refused and counted. The default is 2,000,000.
+    public var maximumSeries = 2_000_000
+    /// What a loss of power can cost at the most: the log is synced so often. The default is 5 s.
+    public var syncInterval: Milliseconds = 5000
+    /// Samples further ahead of the clock are refused, as in Prometheus.
+    public var maximumAhead: Milliseconds = 600_000
+
+    /// The defaults.
+    public init() {}
+}

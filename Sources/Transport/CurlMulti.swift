@@ -1,0 +1,302 @@
+internal import Basics
+internal import CCurl
+internal import CLinux
+internal import Glibc
+
+/// libcurl's multi interface over epoll, for one thread: many transfers, kept connections, reused buffers.
+@safe final class CurlMulti {
+    /// One easy handle with its request; used again and again for the same target.
+    @safe final class Transfer {
+        let easy: UnsafeMutableRawPointer
+        var body: [UInt8] = []
+        var headers: [HTTPHeader] = []
+        let limitBytes: Int
+        let collectsHeaders: Bool
+        var isTooLarge = false
+        var isRunning = false
+        /// The caller's own number for it.
+        var tag = 0
+        private let list: UnsafeMutablePointer<curl_slist>?
+        private let requestBody: [UInt8]
+        private var lastContentType = ""
+
+        init(_ request: HTTPRequest, collectsHeaders: Bool) throws(TransportError) {
+            guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
+            unsafe self.easy = easy
+            limitBytes = request.maximumResponseBytes
+            self.collectsHeaders = collectsHeaders
+            requestBody = request.body
+            var list: UnsafeMutablePointer<curl_slist>?
+            for header in request.headers {
+                unsafe list = unsafe curl_slist_append(list, "\(header.name): \(header.value)")
+            }
+            // No 100-continue: a page is small, and some receivers do not know it.
+            unsafe list = unsafe curl_slist_append(list, "Expect:")
+            unsafe self.list = unsafe list
+            unsafe configure(request, list)
+        }
+
+        deinit {
+            unsafe curl_easy_cleanup(easy)
+            unsafe curl_slist_free_all(list)
+        }
+
+        private func configure(_ request: HTTPRequest, _ headers: UnsafeMutablePointer<curl_slist>?) {
+            let options = request.options
+            set(CURLOPT_URL, request.url)
+            set(CURLOPT_NOSIGNAL, 1)
+            set(CURLOPT_PROTOCOLS_STR, "http,https")
+            set(CURLOPT_REDIR_PROTOCOLS_STR, "http,https")
+            set(CURLOPT_TIMEOUT_MS, Int(request.timeout))
+            set(CURLOPT_BUFFERSIZE, 256 << 10)
+            set(CURLOPT_TCP_NODELAY, 1)
+            set(CURLOPT_FOLLOWLOCATION, options.followRedirects ? 1 : 0)
+            set(CURLOPT_MAXREDIRS, 10)
+            if options.acceptCompression { set(CURLOPT_ACCEPT_ENCODING, "gzip") }
+            if let socket = request.unixSocket { set(CURLOPT_UNIX_SOCKET_PATH, socket) }
+            if options.insecureSkipVerify {
+                set(CURLOPT_SSL_VERIFYPEER, 0)
+                set(CURLOPT_SSL_VERIFYHOST, 0)
+            }
+            if let file = options.certificateAuthorityFile { set(CURLOPT_CAINFO, file) }
+            if let file = options.certificateFile { set(CURLOPT_SSLCERT, file) }
+            if let file = options.keyFile { set(CURLOPT_SSLKEY, file) }
+            // An empty proxy keeps the environment's variables out: what is used is what the file says.
+            set(CURLOPT_PROXY, options.proxy ?? "")
+            unsafe vedette_curl_set_list(easy, CURLOPT_HTTPHEADER, headers)
+            if request.method != "GET" {
+                set(CURLOPT_CUSTOMREQUEST, request.method)
+                unsafe vedette_curl_set_size(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(requestBody.count))
+                unsafe requestBody.withUnsafeBytes { bytes in
+                    // libcurl copies it, so the array may move.
+                    _ = unsafe vedette_curl_set_pointer(
+                        easy, CURLOPT_COPYPOSTFIELDS, UnsafeMutableRawPointer(mutating: bytes.baseAddress))
+                }
+            }
+            let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_PRIVATE, context)
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_WRITEDATA, context)
+            unsafe vedette_curl_set_data_callback(easy, CURLOPT_WRITEFUNCTION, onBody)
+            guard collectsHeaders else { return }
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_HEADERDATA, context)
+            unsafe vedette_curl_set_data_callback(easy, CURLOPT_HEADERFUNCTION, onHeader)
+        }
+
+        private func set(_ option: CURLoption, _ text: String) {
+            _ = unsafe vedette_curl_set_string(easy, option, text)
+        }
+        private func set(_ option: CURLoption, _ number: Int) { _ = unsafe vedette_curl_set_long(easy, option, number) }
+
+        var status: Int {
+            var status = 0
+            _ = unsafe vedette_curl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
+            return status
+        }
+        /// The answer's content type; the same text is kept from one answer to the next.
+        var contentType: String? {
+            var text: UnsafePointer<CChar>?
+            _ = unsafe vedette_curl_get_string(easy, CURLINFO_CONTENT_TYPE, &text)
+            guard let text = unsafe text else { return nil }
+            let isSame = unsafe lastContentType.withCString { unsafe strcmp($0, text) == 0 }
+            if !isSame { lastContentType = unsafe String(cString: text) }
+            return lastContentType
+        }
+        /// Whether any byte of the request has gone out.
+        var hasSent: Bool {
+            var sent = 0
+            _ = unsafe vedette_curl_get_long(easy, CURLINFO_REQUEST_SIZE, &sent)
+            return sent > 0
+        }
+
+        /// Takes bytes of the answer; false when they are too many.
+        fileprivate func take(_ bytes: UnsafeRawBufferPointer) -> Bool {
+            guard body.count + bytes.count <= limitBytes else {
+                isTooLarge = true
+                return false
+            }
+            unsafe body.append(contentsOf: bytes)
+            return true
+        }
+
+        fileprivate func takeHeader(_ line: UnsafeRawBufferPointer) {
+            let text = unsafe String(decoding: line, as: UTF8.self)
+            // The answer behind a redirect begins with a status line: forget what came before it.
+            if text.hasPrefix("HTTP/") { headers = [] }
+            guard headers.count < 200, let colon = text.firstIndex(of: ":") else { return }
+            let value = text[text.index(after: colon)...]
+            headers.append(HTTPHeader(text[..<colon].lowercased(), value.trimmed))
+        }
+
+        /// What libcurl's result means.
+        func error(_ code: CURLcode) -> TransportError? {
+            if isTooLarge { return .tooLarge(limitBytes: limitBytes) }
+            if code == CURLE_OK { return nil }
+            let reason = unsafe String(cString: curl_easy_strerror(code))
+            switch code {
+            case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CACERT_BADFILE:
+                return .invalid(reason)
+            case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY,
+                CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION:
+                return .unreachable(reason)
+            case CURLE_OPERATION_TIMEDOUT: return .interrupted("timed out", requestWasSent: hasSent)
+            default: return .interrupted(reason, requestWasSent: hasSent)
+            }
+        }
+    }
+
+    private let multi: UnsafeMutableRawPointer
+    fileprivate let epoll: Int32
+    private let wakeDescriptor: Int32
+    fileprivate var timerDue: UInt64?
+    private let clock: any TimeSource
+    private var completed: [(Transfer, CURLcode)] = []
+    private var running: [ObjectIdentifier: Transfer] = [:]
+
+    init(clock: any TimeSource, maximumConnections: Int = 0) {
+        _ = CurlMulti.isReady
+        self.clock = clock
+        guard let multi = unsafe curl_multi_init() else { preconditionFailure("libcurl has no memory") }
+        unsafe self.multi = multi
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        wakeDescriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        precondition(epoll >= 0 && wakeDescriptor >= 0, "no file descriptors left")
+        _ = vedette_epoll_control(epoll, EPOLL_CTL_ADD, wakeDescriptor, EPOLLIN.rawValue)
+        let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+        unsafe vedette_curl_multi_set_socket(multi, onSocket)
+        unsafe vedette_curl_multi_set_pointer(multi, CURLMOPT_SOCKETDATA, context)
+        unsafe vedette_curl_multi_set_timer(multi, onTimer)
+        unsafe vedette_curl_multi_set_pointer(multi, CURLMOPT_TIMERDATA, context)
+        if maximumConnections > 0 {
+            unsafe vedette_curl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, maximumConnections)
+        }
+    }
+
+    deinit {
+        for transfer in running.values { unsafe curl_multi_remove_handle(multi, transfer.easy) }
+        unsafe curl_multi_cleanup(multi)
+        close(epoll)
+        close(wakeDescriptor)
+    }
+
+    /// libcurl's own start, once in a process.
+    private static let isReady: Bool = vedette_curl_global_init() == CURLE_OK
+
+    func start(_ transfer: Transfer) {
+        transfer.body.removeAll(keepingCapacity: true)
+        transfer.headers.removeAll(keepingCapacity: true)
+        transfer.isTooLarge = false
+        transfer.isRunning = true
+        running[ObjectIdentifier(transfer)] = transfer
+        unsafe curl_multi_add_handle(multi, transfer.easy)
+    }
+
+    func cancel(_ transfer: Transfer) {
+        guard transfer.isRunning else { return }
+        transfer.isRunning = false
+        running[ObjectIdentifier(transfer)] = nil
+        unsafe curl_multi_remove_handle(multi, transfer.easy)
+    }
+
+    /// A wake-up call for other threads: the descriptor stays open as long as the owner lives.
+    var waker: Waker { Waker(descriptor: wakeDescriptor) }
+
+    struct Waker: Sendable {
+        fileprivate let descriptor: Int32
+        func wake() { _ = eventfd_write(descriptor, 1) }
+    }
+
+    /// Moves transfers on, for at most `wait`, and calls `finish` for each that ended.
+    func poll(for wait: Milliseconds, finish: (Transfer, CURLcode) -> Void) {
+        var timeout = wait
+        if let timerDue {
+            let now = clock.uptimeNanoseconds()
+            timeout = min(timeout, timerDue > now ? Int64((timerDue - now + 999_999) / 1_000_000) : 0)
+        }
+        var runningCount: Int32 = 0
+        unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { events in
+            let count = unsafe epoll_wait(epoll, events.baseAddress, 64, Int32(clamping: max(0, timeout)))
+            for index in 0..<max(0, Int(count)) {
+                let descriptor = unsafe vedette_epoll_descriptor(events.baseAddress! + index)
+                if descriptor == wakeDescriptor {
+                    var value: eventfd_t = 0
+                    _ = unsafe eventfd_read(wakeDescriptor, &value)
+                    continue
+                }
+                let flags = unsafe events[index].events
+                var action: Int32 = 0
+                if flags & EPOLLIN.rawValue != 0 { action |= CURL_CSELECT_IN }
+                if flags & EPOLLOUT.rawValue != 0 { action |= CURL_CSELECT_OUT }
+                if flags & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { action |= CURL_CSELECT_ERR }
+                unsafe curl_multi_socket_action(multi, descriptor, action, &runningCount)
+            }
+        }
+        if let timerDue, timerDue <= clock.uptimeNanoseconds() {
+            self.timerDue = nil
+            unsafe curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &runningCount)
+        }
+        collect(finish)
+    }
+
+    private func collect(_ finish: (Transfer, CURLcode) -> Void) {
+        var left: Int32 = 0
+        while let message = unsafe curl_multi_info_read(multi, &left) {
+            guard unsafe message.pointee.msg == CURLMSG_DONE, let easy = unsafe message.pointee.easy_handle else {
+                continue
+            }
+            let code = unsafe vedette_curl_message_result(message)
+            var context: UnsafeMutableRawPointer?
+            _ = unsafe vedette_curl_get_pointer(easy, CURLINFO_PRIVATE, &context)
+            unsafe curl_multi_remove_handle(multi, easy)
+            guard let context = unsafe context else { continue }
+            let transfer = unsafe Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+            transfer.isRunning = false
+            running[ObjectIdentifier(transfer)] = nil
+            finish(transfer, code)
+        }
+    }
+
+    fileprivate func watch(_ socket: Int32, _ what: Int32) {
+        guard what != CURL_POLL_REMOVE else {
+            _ = vedette_epoll_control(epoll, EPOLL_CTL_DEL, socket, 0)
+            return
+        }
+        var events: UInt32 = 0
+        if what != CURL_POLL_OUT { events |= EPOLLIN.rawValue }
+        if what != CURL_POLL_IN { events |= EPOLLOUT.rawValue }
+        if vedette_epoll_control(epoll, EPOLL_CTL_MOD, socket, events) != 0 {
+            _ = vedette_epoll_control(epoll, EPOLL_CTL_ADD, socket, events)
+        }
+    }
+
+    fileprivate func setTimer(_ milliseconds: Int) {
+        timerDue = milliseconds < 0 ? nil : clock.uptimeNanoseconds() + UInt64(milliseconds) * 1_000_000
+    }
+}
+
+private let onBody: vedette_curl_data_callback = { data, size, count, context in
+    let transfer = unsafe Unmanaged<CurlMulti.Transfer>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue()
+    let taken = unsafe transfer.take(UnsafeRawBufferPointer(start: data, count: size * count))
+    return taken ? size * count : 0
+}
+
+private let onHeader: vedette_curl_data_callback = { data, size, count, context in
+    let transfer = unsafe Unmanaged<CurlMulti.Transfer>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue()
+    unsafe transfer.takeHeader(UnsafeRawBufferPointer(start: data, count: size * count))
+    return size * count
+}
+
+private let onSocket: curl_socket_callback = { _, socket, what, context, _ in
+    unsafe Unmanaged<CurlMulti>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue().watch(socket, what)
+    return 0
+}
+
+private let onTimer: curl_multi_timer_callback = { _, milliseconds, context in
+    unsafe Unmanaged<CurlMulti>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue().setTimer(milliseconds)
+    return 0
+}
+
+extension Substring {
+    fileprivate var trimmed: String {
+        String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+    }
+}

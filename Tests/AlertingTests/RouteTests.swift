@@ -1,0 +1,121 @@
+import Alerting
+import Basics
+import Model
+import Settings
+import Testing
+
+@Suite struct RouteTests {
+    @Test(
+        "a mistake in a route names its place and cure",
+        arguments: [
+            ("route: {}", "a.yaml:1:8: the root route must name its receiver; add 'receiver: NAME'"),
+            ("route: {receiver: db}", "a.yaml:1:19: receiver: there is no receiver 'db'; add it under 'receivers'"),
+            ("route: {receiver: pagr}", "a.yaml:1:19: receiver: there is no receiver 'pagr'; did you mean 'page'?"),
+            (
+                "route: {receiver: page, match: {a: b}}",
+                "a.yaml:1:32: match: the root route takes every alert; move this to a child under 'routes'"
+            ),
+            ("route: {receiver: page, group_interval: 0s}", "a.yaml:1:41: group_interval: must be above 0"),
+            (
+                "route: {receiver: page, group_by: ['...', a]}",
+                "a.yaml:1:35: group_by: '...' means every label; keep it alone"
+            ),
+            ("route: {receiver: page, groupby: [a]}", "a.yaml:1:25: unknown key 'groupby'; did you mean 'group_by'?"),
+            (
+                "route:\n  receiver: page\n  routes:\n  - matchers: [ok=1, 'a=~(']",
+                "a.yaml:4:22: matchers: bad regular expression \"(\": missing ): (?s:()"
+            ),
+            (
+                "route: {receiver: page, routes: [{mute_time_intervals: [night]}]}",
+                "a.yaml:1:35: mute_time_intervals is not offered; restrict the alert's expression by hour() "
+                    + "and day_of_week()"
+            ),
+            (
+                "inhibit_rules: [{}]\nroute: {receiver: page}",
+                "a.yaml:1:1: inhibit_rules is not offered; group related alerts in one route, or add 'unless' to "
+                    + "their expressions"
+            ),
+        ])
+    func mistakes(text: String, message: String) {
+        let error = #expect(throws: SettingsError.self) {
+            try RouteTree(from: SettingsDocument(text, file: "a.yaml").map(), receivers: ["page"], fallback: "none")
+        }
+        #expect(error?.description == message)
+    }
+
+    @Test("Alertmanager's route cases: who matches, by which options and key") func peersTrees() throws {
+        guard let data = try alertmanagerData("route_cases.yaml") else { return }
+        var passed = 0
+        for entry in try data.takeMaps("trees") {
+            let tree = try tree(try entry.require("route"))
+            for test in try entry.takeMaps("cases") {
+                let labels = Labels(try test.take("labels", default: [String: String]()))
+                let found = tree.matches(labels)
+                let wanted = try test.takeMaps("matches")
+                #expect(found.count == wanted.count, "\(labels)")
+                for (route, want) in zip(found, wanted) {
+                    #expect(route.key == (try want.require("key") as String))
+                    #expect(route.receiver == (try want.require("receiver") as String))
+                    #expect(route.groupBy == Set(try want.take("group_by", default: [String]())))
+                    #expect(route.groupsByAll == (try want.require("group_by_all") as Bool))
+                    #expect(route.groupWait == (try want.takeDuration("group_wait")))
+                    #expect(route.groupInterval == (try want.takeDuration("group_interval")))
+                    #expect(route.repeatInterval == (try want.takeDuration("repeat_interval")))
+                    passed += 1
+                }
+            }
+        }
+        print("route_cases.yaml: \(passed) matches")
+        #expect(passed >= 24)
+    }
+
+    @Test("Alertmanager's route ids and group labels") func peersIDs() throws {
+        guard let data = try alertmanagerData("route_cases.yaml") else { return }
+        let ids = try #require(try data.takeMap("ids"))
+        let tree = try tree(try ids.require("route"))
+        #expect(Set(tree.routes.map(\.id)) == Set(try ids.take("ids", default: [String]())))
+        #expect(tree.routes.count == 12)
+        for test in try data.takeMaps("group_labels") {
+            var route = tree.routes[0]
+            route.groupBy = Set(try test.take("group_by", default: [String]()))
+            route.groupsByAll = try test.take("group_by_all", default: false)
+            let labels = Labels(try test.take("labels", default: [String: String]()))
+            #expect(route.groupLabels(of: labels) == Labels(try test.take("group_labels", default: [String: String]())))
+        }
+        let empty = try #require(try data.takeMap("group_by_empty_override"))
+        #expect(
+            try AlertingTests.tree(try empty.require("route")).routes.map(\.groupBy) == [["alertname", "cluster"], []])
+    }
+
+    @Test(
+        "Alertmanager's matcher cases: what is read and what is refused",
+        arguments: [
+            "utf8_matchers", "classic_matchers", "fallback_matchers",
+        ])
+    func peersMatchers(list: String) throws {
+        guard let data = try alertmanagerData("matcher_cases.yaml") else { return }
+        var passed = 0
+        for test in try data.takeMaps(list) {
+            let input: String = try test.require("input")
+            let found = Result { () throws -> [Matcher] in
+                switch list {
+                case "utf8_matchers": try MatcherParser.utf8(input)
+                case "classic_matchers": try MatcherParser.classic(input)
+                default: try MatcherParser.matchers(input)
+                }
+            }
+            if test.has("error") {
+                #expect((try? found.get()) == nil, "\(input) must be refused")
+            } else {
+                let wanted = try test.takeMaps("matchers").map { map in
+                    let operation = try #require(Matcher.Operation(rawValue: try map.require("op")))
+                    return try Matcher(try map.require("name"), operation, try map.take("value", default: ""))
+                }
+                #expect((try? found.get()) == wanted, "\(input): \(found)")
+            }
+            passed += 1
+        }
+        print("matcher_cases.yaml: \(list): \(passed) cases")
+        #expect(passed > 4)
+    }
+}

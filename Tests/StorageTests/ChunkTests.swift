@@ -1,0 +1,69 @@
+import Basics
+import Model
+import Testing
+
+@testable import Storage
+
+@Suite struct ChunkTests {
+    /// Values and steps of several kinds: steady, jittering, with jumps, constant, special.
+    private func samples(seed: UInt64, count: Int) -> [(Int64, Double)] {
+        var random = SeededRandom(seed: seed)
+        var time = Int64.random(in: -1_000_000...2_000_000_000_000, using: &random)
+        var value = Double.random(in: -100...100, using: &random)
+        let kind = seed % 6
+        return (0..<count).map { _ in
+            defer {
+                time +=
+                    kind == 2
+                    ? Int64.random(in: 1...(1 << 40), using: &random)
+                    : 15_000 + (kind == 1 ? Int64.random(in: -3...3, using: &random) : 0)
+            }
+            switch kind {
+            case 0: value += 1
+            case 1: value = Double.random(in: -1e9...1e9, using: &random)
+            case 2: value = Double(bitPattern: random.next())
+            case 3: break
+            case 4:
+                value = [0, .infinity, -.infinity, SpecialValue.stale, SpecialValue.notANumber, 1].randomElement(
+                    using: &random)!
+            default: value += Double(Int.random(in: 0...3, using: &random))
+            }
+            return (time, value)
+        }
+    }
+
+    @Test("what went in comes out, bit for bit", arguments: 0..<300)
+    func roundTrip(seed: UInt64) {
+        var arena = ChunkArena()
+        var chunk = OpenChunk()
+        let expected = samples(seed: seed, count: 120)
+        var read: [(Int64, UInt64)] = []
+        var written = 0
+        for (time, value) in expected {
+            if chunk.isFull { break }
+            chunk.append(time, value, &arena)
+            written += 1
+        }
+        let closed = chunk.close(&arena)
+        #expect(
+            closed.sampleCount == written
+                && (closed.firstTime, closed.lastTime) == (expected[0].0, expected[written - 1].0))
+        var decoder = unsafe ChunkDecoder(bytes: closed.bytes, byteCount: Int(closed.byteCount), sampleCount: written)
+        while decoder.next() { read.append((decoder.time, decoder.value.bitPattern)) }
+        #expect(read.map(\.0) == expected.prefix(written).map(\.0), "seed \(seed)")
+        #expect(read.map(\.1) == expected.prefix(written).map(\.1.bitPattern), "seed \(seed)")
+    }
+
+    @Test("the arena gives back what it took") func arena() {
+        var arena = ChunkArena()
+        for seed in 0..<50 {
+            var chunk = OpenChunk()
+            for (time, value) in samples(seed: UInt64(seed), count: 100) where !chunk.isFull {
+                chunk.append(time, value, &arena)
+            }
+            let closed = chunk.close(&arena)
+            unsafe arena.give(closed.bytes, closed.sizeClass)
+        }
+        #expect(arena.usedBytes == 0)
+    }
+}

@@ -1,0 +1,64 @@
+import Basics
+import Foundation
+import Model
+import Templates
+import Testing
+
+/// The folder of peers' data, which is no part of the repository; nil when it is not there.
+private let peers: String? = {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+    let candidates: [String?] = [
+        ProcessInfo.processInfo.environment["VEDETTE_PEERS"],
+        root.deletingLastPathComponent().appendingPathComponent("shared/peers").path,
+    ]
+    return candidates.compactMap(\.self).first { FileManager.default.fileExists(atPath: $0) }
+}()
+
+/// Go's template language on the cases whose results came from Go itself.
+@Suite struct TemplatePeersTests {
+    @Test("text cases answer as Go does") func text() throws {
+        guard let peers else {
+            print("skipped: peers' data is not there; set VEDETTE_PEERS to its folder")
+            return
+        }
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: "\(peers)/alertmanager/template/engine_cases.json"))
+        let cases = try #require(try JSON(parsing: Array(bytes)).array)
+        var (passed, skipped) = (0, 0)
+        for entry in cases {
+            let name = entry["name"]?.string ?? ""
+            if entry["type"]?.string == "html" {
+                skipped += 1
+                continue
+            }
+            let text = entry["template"]?.string ?? ""
+            do {
+                let result = try Template(parsing: text, name: "", functions: .builtins)
+                    .render(value(entry["data"] ?? .null))
+                #expect(result == entry["output"]?.string, "\(name): \(text)")
+                if result == entry["output"]?.string { passed += 1 }
+            } catch {
+                #expect(error.description == entry["error"]?.string, "\(name): \(text)")
+                if error.description == entry["error"]?.string { passed += 1 }
+            }
+        }
+        print("engine_cases.json: \(passed) passed, \(skipped) skipped (HTML contexts are not offered yet)")
+        #expect(passed > 100)
+    }
+
+    /// JSON as those cases mean it: whole numbers are ints, unless a list mixes them with others.
+    private func value(_ json: JSON, asFloat: Bool = false) -> TemplateValue {
+        switch json {
+        case .null: return .null
+        case .bool(let value): return .bool(value)
+        case .number(let value):
+            return !asFloat && value == value.rounded() ? .int(Int(value)) : .double(value)
+        case .string(let text): return .string(text)
+        case .array(let items):
+            let isFloat = items.contains { $0.number.map { $0 != $0.rounded() } ?? false }
+            return .list(items.map { value($0, asFloat: isFloat) })
+        case .object(let members):
+            return .fields(Dictionary(members.map { ($0.name, value($0.value)) }, uniquingKeysWith: { $1 }))
+        }
+    }
+}

@@ -1,0 +1,147 @@
+public import Basics
+public import Model
+private import Synchronization
+
+/// A store of samples in memory: what the query engine reads and rules write in tests.
+public final class MemorySource: SampleSource, SampleSink {
+    fileprivate struct Series {
+        var labels: Labels
+        var times: [Int64] = []
+        var values: [Double] = []
+    }
+    private struct Contents {
+        var series: [Series] = []
+        var references: [Labels: SeriesReference] = [:]
+        var batches = 0
+    }
+    private let contents = Mutex(Contents())
+
+    /// An empty store.
+    public init() {}
+
+    /// How many batches were appended.
+    public var batchCount: Int { contents.withLock { $0.batches } }
+
+    /// Adds one sample; an equal time replaces, an older one is put where it belongs.
+    public func add(_ labels: Labels, _ time: Timestamp, _ value: Double) {
+        guard let reference = reference(of: labels) else { return }
+        contents.withLock { contents in
+            _ = contents.series[Int(reference) - 1].insert(time.milliseconds, value)
+        }
+    }
+
+    /// Everything that is stored, sorted by labels.
+    public var all: [SeriesColumns] {
+        contents.withLock { contents in
+            contents.series.map { SeriesColumns(labels: $0.labels, times: $0.times, values: $0.values) }
+        }.sorted { $0.labels < $1.labels }
+    }
+
+    public func reference(of labels: Labels) -> SeriesReference? {
+        contents.withLock { contents in
+            if let known = contents.references[labels] { return known }
+            contents.series.append(Series(labels: labels))
+            let fresh = SeriesReference(contents.series.count)
+            contents.references[labels] = fresh
+            return fresh
+        }
+    }
+
+    public func append(_ batch: borrowing SampleBatch) -> AppendOutcome {
+        let (references, values, timestamps, moment) =
+            (batch.references, batch.values, batch.timestamps, batch.timestamp)
+        return contents.withLock { contents in
+            contents.batches += 1
+            var outcome = AppendOutcome()
+            for (index, reference) in references.enumerated() {
+                let time = timestamps.isEmpty ? moment.milliseconds : timestamps[index]
+                switch contents.series[Int(reference) - 1].insert(time, values[index]) {
+                case .stored: outcome.stored += 1
+                case .duplicate: outcome.duplicates += 1
+                case .outOfOrder: outcome.outOfOrder += 1
+                }
+            }
+            return outcome
+        }
+    }
+
+    public func select(
+        _ matchers: [Matcher], after: Timestamp, through: Timestamp, reading: Reading, limits: ReadLimits
+    ) throws(SourceError) -> [SeriesColumns] {
+        let told = "{" + matchers.map(\.description).joined(separator: ", ") + "}"
+        let found: [SeriesColumns] = contents.withLock { contents in
+            contents.series.compactMap { series in
+                series.columns(matchers, after: after.milliseconds, through: through.milliseconds, reading)
+            }
+        }
+        guard found.count <= limits.series else { throw .tooManySeries(limit: limits.series, selector: told) }
+        guard found.reduce(0, { $0 + $1.times.count }) <= limits.samples else {
+            throw .tooManySamples(limit: limits.samples, selector: told)
+        }
+        return found
+    }
+
+    public func series(
+        _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
+    ) throws(SourceError) -> [Labels] {
+        contents.withLock { contents in
+            contents.series.filter { series in
+                (matchers.isEmpty || matchers.contains { $0.allSatisfy { $0.matches(series.labels) } })
+                    && series.times.contains { $0 >= from.milliseconds && $0 <= through.milliseconds }
+            }.map(\.labels)
+        }
+    }
+
+    public func labelNames(
+        _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
+    ) throws(SourceError) -> [String] {
+        Set(try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) }).sorted()
+    }
+
+    public func labelValues(
+        _ name: String, _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
+    ) throws(SourceError) -> [String] {
+        Set(try series(matchers, from: from, through: through).map { $0[name] }).subtracting([""]).sorted()
+    }
+}
+
+extension MemorySource.Series {
+    enum Outcome { case stored, duplicate, outOfOrder }
+
+    mutating func insert(_ time: Int64, _ value: Double) -> Outcome {
+        if let last = times.last, time <= last {
+            if let index = times.firstIndex(of: time) {
+                let isSame = values[index].bitPattern == value.bitPattern
+                values[index] = value
+                return isSame ? .stored : .duplicate
+            }
+            let index = times.firstIndex { $0 > time } ?? times.endIndex
+            times.insert(time, at: index)
+            values.insert(value, at: index)
+            return .outOfOrder
+        }
+        times.append(time)
+        values.append(value)
+        return .stored
+    }
+
+    func columns(_ matchers: [Matcher], after: Int64, through: Int64, _ reading: Reading) -> SeriesColumns? {
+        guard matchers.allSatisfy({ $0.matches(labels) }) else { return nil }
+        let end = times.partition { $0 > through }
+        let start = reading == .newest ? max(0, end - 1) : times.partition { $0 > after }
+        guard start < end, times[start] > after else { return nil }
+        return SeriesColumns(labels: labels, times: Array(times[start..<end]), values: Array(values[start..<end]))
+    }
+}
+
+extension [Int64] {
+    /// The first place where `isBehind` holds; it holds for all places behind it.
+    fileprivate func partition(_ isBehind: (Int64) -> Bool) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if isBehind(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}
