@@ -76,6 +76,7 @@ let package = Package(
             name: "vedette",
             dependencies: ["Daemon", lifecycle, .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),
     ],
