@@ -48,6 +48,8 @@ extension Evaluator {
             return .vector(try sorted(function, call, grid))
         case .labelReplace: return .vector(try labelReplace(call, grid))
         case .labelJoin: return .vector(try labelJoin(call, grid))
+        case .histogramAvg, .histogramCount, .histogramSum, .histogramStddev, .histogramStdvar:
+            return .vector(StepVector(steps: grid.count))
         case .histogramQuantile, .histogramFraction: return .vector(try classicHistogram(function, call, grid))
         }
     }

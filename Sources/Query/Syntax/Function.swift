@@ -113,6 +113,9 @@ enum DateFunction: String, Sendable, CaseIterable {
 enum SpecialFunction: String, Sendable, CaseIterable {
     case absent, absentOverTime = "absent_over_time", clamp, clampMin = "clamp_min", clampMax = "clamp_max"
     case histogramFraction = "histogram_fraction", histogramQuantile = "histogram_quantile"
+    // Of native histograms alone: of floats they give nothing.
+    case histogramAvg = "histogram_avg", histogramCount = "histogram_count", histogramSum = "histogram_sum"
+    case histogramStddev = "histogram_stddev", histogramStdvar = "histogram_stdvar"
     case labelJoin = "label_join", labelReplace = "label_replace", maxOf = "max_of", minOf = "min_of", pi, round
     case scalar, sort, sortDescending = "sort_desc", sortByLabel = "sort_by_label"
     case sortByLabelDescending = "sort_by_label_desc", start, end, step, range, time, timestamp, vector
@@ -123,7 +126,9 @@ enum SpecialFunction: String, Sendable, CaseIterable {
 
     var signature: Signature {
         switch self {
-        case .absent, .sort, .sortDescending, .timestamp: ([.vector], 0, false, .vector, false)
+        case .absent, .sort, .sortDescending, .timestamp, .histogramAvg, .histogramCount, .histogramSum,
+            .histogramStddev, .histogramStdvar:
+            ([.vector], 0, false, .vector, false)
         case .absentOverTime: ([.matrix], 0, false, .vector, false)
         case .clamp: ([.vector, .scalar, .scalar], 0, false, .vector, false)
         case .clampMin, .clampMax: ([.vector, .scalar], 0, false, .vector, false)

@@ -1,0 +1,54 @@
+public import Basics
+public import Model
+public import Query
+
+/// What all rule groups work with.
+public struct RuleContext: Sendable {
+    /// Evaluates their expressions.
+    public var engine: QueryEngine
+    /// Takes the series of recording rules, `ALERTS` and `ALERTS_FOR_STATE`.
+    public var samples: any SampleSink
+    /// Is told of alerts.
+    public var alerts: any AlertSink
+    /// The interval of groups that name none.
+    public var interval: Milliseconds = 60_000
+    /// The offset of groups that name none.
+    public var queryOffset: Milliseconds = 0
+    /// How soon an alert that fires on is told again.
+    public var resendDelay: Milliseconds = 60_000
+    /// Laid under the labels of every alert that is told.
+    public var externalLabels = Labels()
+    /// Where this daemon is reached, without a slash at the end.
+    public var externalURL = ""
+
+    /// What groups cannot do without.
+    public init(engine: QueryEngine, samples: any SampleSink, alerts: any AlertSink) {
+        (self.engine, self.samples, self.alerts) = (engine, samples, alerts)
+    }
+
+    /// An alert as the sink is told of it.
+    func told(_ alert: ActiveAlert, of expression: Expression?) -> Alert {
+        Alert(
+            labels: externalLabels.merging(alert.labels), annotations: alert.annotations, value: alert.value,
+            startsAt: alert.firedAt ?? alert.activeAt, endsAt: alert.resolvedAt,
+            generatorURL: expression.map { externalURL + graphPath(of: $0.text) } ?? "")
+    }
+}
+
+/// The address of an expression's graph, as Prometheus writes it.
+///
+/// - SeeAlso: Prometheus, `util/strutil/strconv.go`, `TableLinkForExpression`.
+func graphPath(of expression: String) -> String {
+    var escaped = ""
+    for byte in expression.utf8 {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E:
+            escaped.unicodeScalars.append(UnicodeScalar(byte))
+        case 0x20: escaped += "+"
+        default:
+            let digits = String(byte, radix: 16, uppercase: true)
+            escaped += digits.count < 2 ? "%0\(digits)" : "%\(digits)"
+        }
+    }
+    return "/graph?g0.expr=\(escaped)&g0.tab=1"
+}

@@ -1,0 +1,243 @@
+internal import Basics
+internal import Model
+internal import Query
+internal import Synchronization
+
+/// A group at work: evaluates its rules in order at moments aligned to the clock.
+///
+/// An actor, since it changes once per interval; evaluation itself runs without interruption up to the sink's `await`,
+/// and a change of its definition that comes in between waits for the end of the evaluation.
+actor RuleGroup {
+    nonisolated let figures: GroupFigures
+    private let context: RuleContext
+    private let counters: RuleCounters
+    private var definition: GroupDefinition
+    private var rules: [RuleState]
+    /// Series of rules that are no more, to be marked stale.
+    private var orphans: [SeriesReference] = []
+    private var batch = SampleBatch(timestamp: .distantPast)
+    private var isEvaluating = false
+    private var isRetired = false
+    private var waiting: (definition: GroupDefinition?, at: Timestamp)?
+    private var lastEvaluation: Timestamp?
+    private var evaluationNanoseconds: UInt64 = 0
+
+    init(
+        _ definition: GroupDefinition, _ context: RuleContext, _ counters: RuleCounters,
+        restoring entries: [StoredAlert]
+    ) {
+        (self.definition, self.context, self.counters) = (definition, context, counters)
+        let known = Dictionary(grouping: entries, by: \.rule)
+        rules = RuleGroup.numbered(definition.rules).map { rule, identity in
+            RuleState(rule, identity: identity, restoring: known[identity] ?? [])
+        }
+        figures = GroupFigures(
+            key: definition.key, rules: rules.count, interval: definition.interval ?? context.interval)
+        figures.set(rules.map(\.book))
+    }
+
+    /// Rules with their identities; of equal ones the second is `#1`.
+    static func numbered(_ rules: [RuleDefinition]) -> [(RuleDefinition, String)] {
+        var counts: [String: Int] = [:]
+        return rules.map { rule in
+            let identity = rule.identity
+            let number = counts[identity, default: 0]
+            counts[identity] = number + 1
+            return (rule, number == 0 ? identity : "\(identity)#\(number)")
+        }
+    }
+
+    private var identity: RuleGroupIdentity {
+        RuleGroupIdentity(
+            file: definition.file, name: definition.name, interval: interval,
+            queryOffset: definition.queryOffset ?? context.queryOffset, limit: definition.limit)
+    }
+    private var interval: Milliseconds { definition.interval ?? context.interval }
+
+    // MARK: The loop
+
+    /// Evaluates at every slot until the task is cancelled or the group retires.
+    func run(_ clock: any TimeSource) async {
+        var schedule = RuleSchedule(key: definition.key, interval: interval, clock: clock)
+        while !Task.isCancelled, !isRetired {
+            schedule.set(interval: interval)
+            do { try await clock.sleep(until: schedule.next) } catch { return }
+            guard !isRetired else { return }
+            guard let due = schedule.due(clock) else { continue }
+            if due.jump != 0 { for index in rules.indices { rules[index].book.shift(by: due.jump) } }
+            if due.missed > 0 { counters.missed.add(due.missed) }
+            await evaluate(at: due.slot, clock)
+        }
+    }
+
+    /// Evaluates all rules at one moment. What each gives is stored before the next is evaluated.
+    func evaluate(at moment: Timestamp, _ clock: any TimeSource) async {
+        guard !isEvaluating, !isRetired else { return }
+        isEvaluating = true
+        defer { isEvaluating = false }
+        let group = identity
+        let start = clock.uptimeNanoseconds()
+        var begin = start
+        var changes: [StateChange] = []
+        for index in rules.indices {
+            if Task.isCancelled { break }
+            do {
+                let decision = try evaluate(index, at: moment, in: group)
+                changes += decision.changes
+                if !decision.told.isEmpty {
+                    // One call: after a crash both are known or neither.
+                    let pending = changes
+                    changes = []
+                    await context.alerts.accept(decision.told, committing: pending)
+                }
+            } catch {
+                if error.isCancellation { break }
+                counters.failures.add()
+                rules[index].health = .failing
+                rules[index].lastError = error.description
+            }
+            counters.evaluations.add()
+            let end = clock.uptimeNanoseconds()
+            rules[index].evaluationNanoseconds = end &- begin
+            rules[index].lastEvaluation = moment
+            begin = end
+        }
+        if !changes.isEmpty { await context.alerts.accept([], committing: changes) }
+        markOrphans(at: moment - group.queryOffset)
+        evaluationNanoseconds = clock.uptimeNanoseconds() &- start
+        lastEvaluation = moment
+        counters.iterations.add()
+        figures.set(rules.map(\.book), at: moment, seconds: Double(evaluationNanoseconds) / 1e9)
+        await applyWaiting()
+    }
+
+    private func evaluate(
+        _ index: Int, at moment: Timestamp, in group: RuleGroupIdentity
+    ) throws(RuleFailure) -> AlertDecision {
+        let result: [VectorSample]
+        do {
+            result = try context.engine.instant(rules[index].definition.expression, at: moment - group.queryOffset)
+                .value.ruleSamples
+        } catch {
+            throw RuleFailure(description: error.description, isCancellation: error == .cancelled)
+        }
+        var decision = AlertDecision()
+        switch rules[index].definition.kind {
+        case .recording: decision.samples = try rules[index].recorded(result, limit: group.limit)
+        case .alerting: decision = try rules[index].advance(result, at: moment, in: group, context)
+        }
+        rules[index].health = .ok
+        rules[index].lastError = nil
+        write(decision.samples, of: index, at: moment - group.queryOffset)
+        return decision
+    }
+
+    // MARK: Samples
+
+    /// Stores a rule's series, and staleness markers for those it gave last time and does not give now.
+    private func write(_ samples: [RuleSample], of index: Int, at moment: Timestamp) {
+        if samples.isEmpty, rules[index].given.isEmpty { return }
+        batch.reset(to: moment)
+        var given: [Labels: SeriesReference] = [:]
+        given.reserveCapacity(samples.count)
+        var refused = 0
+        for sample in samples {
+            guard let reference = rules[index].given[sample.labels] ?? context.samples.reference(of: sample.labels)
+            else {
+                refused += 1
+                continue
+            }
+            given[sample.labels] = reference
+            batch.append(reference, sample.value)
+        }
+        let stored = batch.count
+        for (labels, reference) in rules[index].given where given[labels] == nil {
+            batch.append(reference, SpecialValue.stale)
+        }
+        rules[index].given = given
+        let markers = batch.count - stored
+        let outcome = batch.count > 0 ? context.samples.append(batch) : AppendOutcome()
+        refused += outcome.duplicates + outcome.outOfOrder + outcome.outOfBounds
+        // A marker may be refused: another rule gives the series now.
+        guard refused > markers else { return }
+        counters.refusedSamples.add(refused)
+        counters.failures.add()
+        rules[index].health = .failing
+        rules[index].lastError =
+            "\(refused) samples were not stored: \(outcome.duplicates) have another value at this moment, "
+            + "\(outcome.outOfOrder) are older than the newest, \(outcome.outOfBounds) are out of bounds, "
+            + "the rest are new series that the store has no room for"
+    }
+
+    /// Marks the series of removed rules stale, unless another rule gives them.
+    private func markOrphans(at moment: Timestamp) {
+        guard !orphans.isEmpty else { return }
+        var alive: Set<SeriesReference> = []
+        for rule in rules { alive.formUnion(rule.given.values) }
+        batch.reset(to: moment)
+        for reference in orphans where !alive.contains(reference) { batch.append(reference, SpecialValue.stale) }
+        orphans = []
+        if batch.count > 0 { _ = context.samples.append(batch) }
+    }
+
+    // MARK: Changes
+
+    /// Takes another definition of the group, or none: then it retires. State goes over by name and labels of rules.
+    func update(to next: GroupDefinition?, at now: Timestamp) async {
+        waiting = (next, now)
+        if !isEvaluating { await applyWaiting() }
+    }
+
+    private func applyWaiting() async {
+        guard let (next, now) = waiting else { return }
+        waiting = nil
+        var old: [String: RuleState] = [:]
+        for rule in rules { old[rule.identity] = rule }
+        let group = identity
+        if let next {
+            definition = next
+            rules = RuleGroup.numbered(next.rules).map { rule, identity in
+                var state = RuleState(rule, identity: identity)
+                if let known = old.removeValue(forKey: identity) { state.adopt(known) }
+                return state
+            }
+        } else {
+            isRetired = true
+            rules = []
+        }
+        var (told, changes): ([Alert], [StateChange]) = ([], [])
+        for (_, var rule) in old.sorted(by: { $0.key < $1.key }) {
+            let decision = rule.retire(at: now, in: group, context)
+            told += decision.told
+            changes += decision.changes
+            orphans += rule.given.values.sorted()
+        }
+        figures.set(rules.map(\.book), rules: rules.count, interval: interval)
+        if isRetired { markOrphans(at: now - group.queryOffset) }
+        if !told.isEmpty || !changes.isEmpty { await context.alerts.accept(told, committing: changes) }
+    }
+
+    // MARK: What it shows
+
+    var isOver: Bool { isRetired }
+
+    var status: RuleGroupStatus {
+        RuleGroupStatus(
+            name: definition.name, file: definition.file, interval: interval, limit: definition.limit,
+            evaluationSeconds: Double(evaluationNanoseconds) / 1e9, lastEvaluation: lastEvaluation,
+            rules: rules.map { rule in
+                RuleStatus(
+                    definition: rule.definition, health: rule.health, lastError: rule.lastError,
+                    evaluationSeconds: Double(rule.evaluationNanoseconds) / 1e9, lastEvaluation: rule.lastEvaluation,
+                    alerts: rule.book.sorted.filter { $0.state != .inactive })
+            })
+    }
+
+    /// Every alert of every rule, those that are over too.
+    var books: [[ActiveAlert]] { rules.map(\.book.sorted) }
+}
+
+extension GroupDefinition {
+    /// Prometheus' form of a group's name in metrics.
+    var key: String { "\(file);\(name)" }
+}
