@@ -27,7 +27,7 @@ public struct Discovery: Sendable {
         for job in jobs {
             var groups = job.groups
             for pattern in job.fileDiscoveries.flatMap(\.files) {
-                for path in expand(pattern) {
+                for path in files.glob(pattern) {
                     current.insert(path)
                     groups += read(path)
                 }
@@ -41,25 +41,6 @@ public struct Discovery: Sendable {
         }
         known = known.filter { current.contains($0.key) }
         return targets + checks.map(\.target)
-    }
-
-    private func expand(_ pattern: String) -> [String] {
-        guard pattern.contains("*") else { return [pattern] }
-        let slash = pattern.lastIndex(of: "/")
-        let directory = slash.map { String(pattern[..<$0]) } ?? "."
-        let name = slash.map { pattern[pattern.index(after: $0)...] } ?? pattern[...]
-        // A directory that cannot be listed has no files, as in Prometheus.
-        let names = (try? files.list(directory)) ?? []
-        return names.filter { matches($0[...], name) }.map { slash == nil ? $0 : "\(directory)/\($0)" }
-    }
-
-    private func matches(_ text: Substring, _ pattern: Substring) -> Bool {
-        guard let first = pattern.first else { return text.isEmpty }
-        if first == "*" {
-            let rest = pattern.dropFirst()
-            return matches(text, rest) || (!text.isEmpty && matches(text.dropFirst(), pattern))
-        }
-        return text.first == first && matches(text.dropFirst(), pattern.dropFirst())
     }
 
     private mutating func read(_ path: String) -> [TargetGroup] {

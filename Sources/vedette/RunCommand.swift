@@ -17,6 +17,8 @@ struct RunCommand: AsyncParsableCommand {
     @Option(
         help: "How long samples are kept, such as 40d; until history is written to disk, storage.max_age bounds it too."
     ) var retention = "40d"
+    @Option(help: "Where people reach the daemon, for links in pages; http://LISTEN when it is not given.")
+    var externalUrl: String?
     @Option(help: "Log lines as text or json.") var logFormat = LogFormat.text
 
     func run() async throws {
@@ -32,7 +34,9 @@ struct RunCommand: AsyncParsableCommand {
             }
             settings.storage.maximumAge = min(settings.storage.maximumAge, kept)
             vedette = try Vedette(
-                StartOptions(configuration: config, dataDirectory: dataDir), settings: settings, world: world)
+                StartOptions(
+                    configuration: config, dataDirectory: dataDir, externalURL: externalUrl ?? "http://\(listen)"),
+                settings: settings, world: world)
         } catch {
             throw Refusal("\(error)")
         }
@@ -63,8 +67,8 @@ private struct ControlPlane: Service {
         let work = executor.start { [vedette] in await vedette.run() }
         await withTaskCancellationOrGracefulShutdownHandler {
             await work.value
-        } onCancelOrGracefulShutdown: {
-            work.cancel()
+        } onCancelOrGracefulShutdown: { [vedette] in
+            vedette.stop()
         }
     }
 }

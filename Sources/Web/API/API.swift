@@ -1,6 +1,8 @@
 public import Basics
 public import Model
+public import Notifying
 public import Query
+public import Rules
 public import Scraping
 
 /// What the handlers may look at: snapshots, and nothing that they change.
@@ -9,12 +11,18 @@ public struct APIContext: Sendable {
     public var engine: QueryEngine
     /// The targets and how they are.
     public var targets: ScrapeManager
+    /// The rules and their alerts.
+    public var rules: RuleScheduler
+    /// The groups and pages.
+    public var dispatcher: Dispatcher
     /// The clock.
     public var clock: any TimeSource
     /// Every room's own figures.
     public var metrics: @Sendable () -> [MetricFamily]
     /// Nil when ready, else why not.
     public var unreadiness: @Sendable () -> String?
+    /// Reads the configuration again; answers what is wrong with it.
+    public var reload: @Sendable () async -> String?
     /// What the daemon is.
     public var version: String
     /// When it started.
@@ -22,11 +30,13 @@ public struct APIContext: Sendable {
 
     /// A context by its parts.
     public init(
-        engine: QueryEngine, targets: ScrapeManager, clock: any TimeSource,
-        metrics: @escaping @Sendable () -> [MetricFamily], unreadiness: @escaping @Sendable () -> String?,
+        engine: QueryEngine, targets: ScrapeManager, rules: RuleScheduler, dispatcher: Dispatcher,
+        clock: any TimeSource, metrics: @escaping @Sendable () -> [MetricFamily],
+        unreadiness: @escaping @Sendable () -> String?, reload: @escaping @Sendable () async -> String?,
         version: String, startedAt: Timestamp
     ) {
         (self.engine, self.targets, self.clock, self.metrics) = (engine, targets, clock, metrics)
+        (self.rules, self.dispatcher, self.reload) = (rules, dispatcher, reload)
         (self.unreadiness, self.version, self.startedAt) = (unreadiness, version, startedAt)
     }
 }
@@ -38,7 +48,7 @@ public struct API: Sendable {
     /// Over a daemon's insides.
     public init(_ context: APIContext) { self.context = context }
 
-    private typealias Handler = @Sendable (API, APIRequest) throws -> APIResponse
+    private typealias Handler = @Sendable (API, APIRequest) async throws -> APIResponse
 
     private static let routes: [String: (methods: [String], handler: Handler)] = [
         "/metrics": (["GET"], { api, _ in api.metrics() }),
@@ -49,16 +59,21 @@ public struct API: Sendable {
         "/api/v1/series": (["GET", "POST"], { try $0.series($1) }),
         "/api/v1/labels": (["GET", "POST"], { try $0.labels($1) }),
         "/api/v1/targets": (["GET"], { api, request in api.targets(request) }),
+        "/api/v1/rules": (["GET"], { await $0.rules($1) }),
+        "/api/v1/alerts": (["GET"], { api, _ in await api.alerts() }),
+        "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
+        "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
+        "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
         "/api/v1/status/buildinfo": (["GET"], { api, _ in api.buildInformation() }),
         "/api/v1/status/runtimeinfo": (["GET"], { api, _ in api.runtimeInformation() }),
     ]
 
-    /// Answers a request. Synchronous: a query runs on the caller's thread, which must be one that may be busy.
-    public func answer(_ request: APIRequest) -> APIResponse {
+    /// Answers a request. A query runs on the executor of the calling task, which must be one that may be busy.
+    public func answer(_ request: APIRequest) async -> APIResponse {
         do {
             if let route = API.routes[request.path] {
                 guard route.methods.contains(request.method) else { return .text("Method Not Allowed\n", status: 405) }
-                return try route.handler(self, request)
+                return try await route.handler(self, request)
             }
             let prefix = "/api/v1/label/", suffix = "/values"
             if request.path.hasPrefix(prefix), request.path.hasSuffix(suffix), request.path.count > 20 {
@@ -75,6 +90,10 @@ public struct API: Sendable {
 
     private func metrics() -> APIResponse {
         APIResponse(contentType: API.metricsContentType, body: API.page(context.metrics()))
+    }
+
+    private func reload() async -> APIResponse {
+        await context.reload().map { .text("\($0)\n", status: 400) } ?? .text("reloaded\n")
     }
 
     private func ready() -> APIResponse {

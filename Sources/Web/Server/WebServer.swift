@@ -57,7 +57,7 @@ public struct WebServer: Sendable {
         let call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm)
-        return response(await executor.start { api.answer(call) }.value)
+        return response(await executor.start { await api.answer(call) }.value)
     }
 
     private static func response(_ answer: APIResponse) -> Response {
