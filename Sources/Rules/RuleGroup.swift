@@ -78,18 +78,16 @@ actor RuleGroup {
         let group = identity
         let start = clock.uptimeNanoseconds()
         var begin = start
-        var changes: [StateChange] = []
         for index in rules.indices {
             if Task.isCancelled { break }
             do {
-                let decision = try evaluate(index, at: moment, in: group)
-                changes += decision.changes
-                if !decision.told.isEmpty {
-                    // One call: after a crash both are known or neither.
-                    let pending = changes
-                    changes = []
-                    await context.alerts.accept(decision.told, committing: pending)
+                let decision = try decide(index, at: moment, in: group)
+                if !decision.told.isEmpty || !decision.changes.isEmpty {
+                    // One call: after a crash both are known or neither. And before the samples: a sample at a moment
+                    // says that what was decided then is in the journal.
+                    await context.alerts.accept(decision.told, committing: decision.changes)
                 }
+                write(decision.samples, of: index, at: moment - group.queryOffset)
             } catch {
                 if error.isCancellation { break }
                 counters.failures.add()
@@ -102,7 +100,6 @@ actor RuleGroup {
             rules[index].lastEvaluation = moment
             begin = end
         }
-        if !changes.isEmpty { await context.alerts.accept([], committing: changes) }
         markOrphans(at: moment - group.queryOffset)
         evaluationNanoseconds = clock.uptimeNanoseconds() &- start
         lastEvaluation = moment
@@ -111,7 +108,8 @@ actor RuleGroup {
         await applyWaiting()
     }
 
-    private func evaluate(
+    /// Evaluates a rule's expression and takes its alerts one step further.
+    private func decide(
         _ index: Int, at moment: Timestamp, in group: RuleGroupIdentity
     ) throws(RuleFailure) -> AlertDecision {
         let result: [VectorSample]
@@ -128,7 +126,6 @@ actor RuleGroup {
         }
         rules[index].health = .ok
         rules[index].lastError = nil
-        write(decision.samples, of: index, at: moment - group.queryOffset)
         return decision
     }
 
@@ -151,9 +148,8 @@ actor RuleGroup {
             batch.append(reference, sample.value)
         }
         let stored = batch.count
-        for (labels, reference) in rules[index].given where given[labels] == nil {
-            batch.append(reference, SpecialValue.stale)
-        }
+        let ended = rules[index].given.filter { given[$0.key] == nil }
+        for reference in ended.values.sorted() { batch.append(reference, SpecialValue.stale) }
         rules[index].given = given
         let markers = batch.count - stored
         let outcome = batch.count > 0 ? context.samples.append(batch) : AppendOutcome()

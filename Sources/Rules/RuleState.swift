@@ -122,6 +122,12 @@ struct RuleState {
             decision.changes.append(
                 StateChange(table: StoredAlert.table, key: key(fingerprint, in: group), value: nil))
         }
+        if !decision.changes.isEmpty, decision.changes.allSatisfy({ $0.value == nil }),
+            let pending = next.sorted.first(where: { $0.state == .pending })
+        {
+            // Removals alone would not tell when this evaluation was.
+            append(pending, at: now, in: group, &decision)
+        }
         book = next
         return decision
     }
@@ -167,6 +173,12 @@ struct RuleState {
             return
         }
         stored[fingerprint] = alert
+        append(alert, at: now, in: group, &decision)
+    }
+
+    private func append(
+        _ alert: ActiveAlert, at now: Timestamp, in group: RuleGroupIdentity, _ decision: inout AlertDecision
+    ) {
         let entry = StoredAlert(file: group.file, group: group.name, rule: identity, alert: alert, evaluated: now)
         decision.changes.append(StateChange(table: StoredAlert.table, key: entry.key, value: entry.bytes))
     }

@@ -23,6 +23,8 @@ public final class AlertRecorder: AlertSink, StateStore {
     public var commits: Int { contents.withLock { $0.commits } }
     /// From the commit with this number on nothing is taken, as after a crash.
     public func crash(atCommit number: Int) { contents.withLock { $0.refusesFrom = number } }
+    /// Whether commits are refused by now.
+    public var isCrashed: Bool { contents.withLock { $0.commits >= $0.refusesFrom ?? .max } }
     /// What a process that starts after the crash finds.
     public func restarted() -> AlertRecorder {
         let other = AlertRecorder()

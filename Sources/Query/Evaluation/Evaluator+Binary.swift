@@ -76,11 +76,14 @@ extension Evaluator {
         let names = Set(matching.labels)
         var partners: [Labels: [Int]] = [:]
         partners.reserveCapacity(one.count)
+        var repeated: [Labels] = []
         for index in 0..<one.count {
-            partners[signature(one.labels[index], matching, names), default: []].append(index)
+            let key = signature(one.labels[index], matching, names)
+            partners[key, default: []].append(index)
+            if partners[key]?.count == 2 { repeated.append(key) }
         }
-        for (key, series) in partners where series.count > 1 {
-            try refuseOverlap(of: series, in: one, key: key, isSwapped: isSwapped)
+        for key in repeated {
+            try refuseOverlap(of: partners[key] ?? [], in: one, key: key, isSwapped: isSwapped)
         }
         var output = JoinOutput(steps: steps, isOneToOne: matching.cardinality == .oneToOne)
         for index in 0..<many.count {
