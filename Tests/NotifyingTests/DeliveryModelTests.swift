@@ -10,7 +10,7 @@ import Transport
 
 /// The promise under random posts, failures, crashes and clock jumps: every firing and every end that was decided
 /// reaches every receiver at least once; what was journalled as accepted is never sent again; what may be a repetition
-/// says so; a group's pages arrive in order.
+/// says so; a group's pages arrive in order and, but for repeats, tell something new.
 @Suite struct DeliveryModelTests {
     @Test("nothing decided is lost, nothing journalled is repeated", arguments: 0..<seeds)
     func promise(seed: UInt64) throws {
@@ -192,7 +192,7 @@ private final class DeliveryModel {
     }
 
     private static func accept(_ request: HTTPRequest, _ key: String, _ state: inout Receivers) {
-        state.accepted.insert(key)
+        let isNew = state.accepted.insert(key).inserted
         // `HASH-CREATED-SEQUENCE/receiver/kind/index`: later pages of a group do not come before earlier ones.
         let parts = key.split(separator: "/", maxSplits: 1)
         let place = parts[0].split(separator: "-")
@@ -201,12 +201,16 @@ private final class DeliveryModel {
             if sequence < state.sequences[group] ?? 0 { state.findings.append("out of order: \(key)") }
             state.sequences[group] = sequence
         }
+        let reason = request.json?["notification_reason"]?.string ?? ""
+        var isNews = !isNew || reason == Notification.Reason.repeated.rawValue
         for alert in request.json?["alerts"]?.array ?? [] {
             let labels = Labels(alert["labels"]?.strings ?? [:])
             let start = alert["startsAt"]?.string.flatMap(Timestamp.init(rfc3339:)) ?? .distantPast
             let isOver = alert["status"]?.string == "resolved"
-            state.told.insert("\(request.url) \(labels) \(start)\(isOver ? " over" : "")")
+            let episode = "\(request.url) \(labels) \(start)\(isOver ? " over" : "")"
+            isNews = state.told.insert(episode).inserted || isNews
         }
+        if !isNews { state.findings.append("nothing new, though it says '\(reason)': \(key)") }
     }
 }
 
