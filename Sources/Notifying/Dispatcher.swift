@@ -94,7 +94,7 @@ public actor Dispatcher: AlertSink, MetricsSource {
             while !Task.isCancelled {
                 let (pages, pause) = step()
                 for (page, entry) in pages { tries.addTask { await self.deliver(page, entry) } }
-                if isStopping, outbox.inFlight == 0 { return }
+                if isStopping { return }  // The group waits for the tries under way.
                 await rest(pause)
             }
         }

@@ -65,8 +65,6 @@ public struct Outbox: Sendable {
 
     /// When the next page that waits is due; nil when none waits.
     public var nextDue: Timestamp? { waiting.isEmpty ? nil : earliestWaiting }
-    /// How many tries have no outcome yet.
-    public var inFlight: Int { lanes.values.reduce(0) { $0 + $1.inFlight } }
 
     /// When the oldest page was decided; nil when there is none. O(1) on average.
     mutating func oldest() -> Timestamp? {

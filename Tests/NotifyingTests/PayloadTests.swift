@@ -104,7 +104,8 @@ import Transport
         #expect(
             attachment["blocks"]?[1]?["text"]?["text"]?.string == """
                 *p99 &lt;2 s&gt; &amp; more*
-                critical · value 2.5 · since <!date^1700000000^{date_short_pretty} {time_secs}|2023-11-14T22:13:20.000Z>
+                critical · value 2.5 · since \
+                <!date^1700000000^{date_short_pretty} {time_secs}|2023-11-14T22:13:20.000Z>
                 `alertname=HighLatency, job=api, severity=critical`
                 <https://r.example/x|Runbook> · <https://v.example/graph?a=1&amp;b=2|Graph>
                 """)
