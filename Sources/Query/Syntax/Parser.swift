@@ -11,9 +11,13 @@ struct Parser {
     let tokens: [Token]
     var index = 0
     private var depth = 0
+    /// The height of the tree that was parsed last.
+    var height = 1
 
     /// Nesting deeper than this is refused instead of exhausting the stack.
     private static let greatestDepth = 200
+    /// A tree higher than this is refused for the same reason: a chain of operators is as high as it is long.
+    private static let greatestHeight = 1000
 
     init(_ text: String) throws(ParseError) {
         self.text = text
@@ -66,12 +70,10 @@ struct Parser {
     // MARK: Operators
 
     mutating func expression(minimum: Int) throws(ParseError) -> Expr {
-        depth += 1
+        try descend()
         defer { depth -= 1 }
-        guard depth < Parser.greatestDepth else {
-            throw error(token.range, "the expression is nested more than \(Parser.greatestDepth) deep")
-        }
         var left = try unary()
+        var reached = height
         while let operation = binaryOperator, operation.precedence >= minimum {
             let place = token.range
             advance()
@@ -82,9 +84,24 @@ struct Parser {
                 Binary(
                     operation: operation, left: left, right: right, returnsBool: returnsBool, matching: matching),
                 at: place)
+            reached = max(reached, height) + 1
+            guard reached < Parser.greatestHeight else {
+                throw error(place, "more than \(Parser.greatestHeight) operators follow each other")
+            }
         }
+        height = reached
         return left
     }
+
+    /// One level deeper; who calls it goes back up by `ascend`.
+    mutating func descend() throws(ParseError) {
+        depth += 1
+        guard depth < Parser.greatestDepth else {
+            throw error(token.range, "the expression is nested more than \(Parser.greatestDepth) deep")
+        }
+    }
+
+    mutating func ascend() { depth -= 1 }
 
     private var binaryOperator: Binary.Operator? {
         switch token.kind {
@@ -102,6 +119,7 @@ struct Parser {
         let isNegative = token.isSymbol("-")
         advance()
         let operand = try expression(minimum: Binary.Operator.power.precedence)
+        height += 1
         let range = start...operand.range
         if case .number(var literal) = operand {
             if isNegative { literal.value = -literal.value }
@@ -186,7 +204,7 @@ struct Parser {
                 advance()
                 expr = try shifted(expr, "offset") { parser, shift throws(ParseError) in
                     guard shift.offset == nil else { return false }
-                    shift.offset = try parser.signedMilliseconds()
+                    shift.offset = try parser.offsetDuration()
                     return true
                 }
             } else if token.isSymbol("@") {
@@ -205,11 +223,12 @@ struct Parser {
     /// `[5m]` or `[1h:5m]`.
     private mutating func ranged(_ expr: Expr) throws(ParseError) -> Expr {
         let bracket = token.range
+        height += 1
         advance()
-        let window = try positiveMilliseconds()
-        var step: Milliseconds?
+        let window = try positiveDuration()
+        var step: QueryDuration?
         let isSubquery = take(":")
-        if isSubquery, !token.isSymbol("]") { step = try positiveMilliseconds() }
+        if isSubquery, !token.isSymbol("]") { step = try positiveDuration() }
         let end = token.range
         try expect("]", in: "in a range")
         let range = expr.range...end
