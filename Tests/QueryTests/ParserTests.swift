@@ -101,17 +101,25 @@ import Testing
         #expect(error?.description == expected)
     }
 
-    @Test("nesting and chains have an end", arguments: [
-        (String(repeating: "(", count: 100_000) + "1", "the expression is nested more than 200 deep"),
-        (String(repeating: "-", count: 100_000) + "a", "the expression is nested more than 200 deep"),
-        ("a[" + String(repeating: "(", count: 100_000), "the expression is nested more than 200 deep"),
-        ("a offset " + String(repeating: "-", count: 100_000), "the expression is nested more than 200 deep"),
-        ("1" + String(repeating: "^1", count: 100_000), "the expression is nested more than 200 deep"),
-        ("1" + String(repeating: "+1", count: 100_000), "more than 1000 operators follow each other"),
-        ("a[1" + String(repeating: "+1", count: 100_000), "more than 100 operators follow each other in a duration"),
-        (String(repeating: "(", count: 100) + "1" + String(repeating: String(repeating: "+1", count: 20) + ")", count: 100),
-            "more than 1000 operators follow each other"),
-    ])
+    @Test(
+        "nesting and chains have an end",
+        arguments: [
+            (String(repeating: "(", count: 100_000) + "1", "the expression is nested more than 200 deep"),
+            (String(repeating: "-", count: 100_000) + "a", "the expression is nested more than 200 deep"),
+            ("a[" + String(repeating: "(", count: 100_000), "the expression is nested more than 200 deep"),
+            ("a offset " + String(repeating: "-", count: 100_000), "the expression is nested more than 200 deep"),
+            ("1" + String(repeating: "^1", count: 100_000), "the expression is nested more than 200 deep"),
+            ("1" + String(repeating: "+1", count: 100_000), "more than 1000 operators follow each other"),
+            (
+                "a[1" + String(repeating: "+1", count: 100_000),
+                "more than 100 operators follow each other in a duration"
+            ),
+            (
+                String(repeating: "(", count: 100) + "1"
+                    + String(repeating: String(repeating: "+1", count: 20) + ")", count: 100),
+                "more than 1000 operators follow each other"
+            ),
+        ])
     func depth(text: String, expected: String) {
         let error = #expect(throws: ParseError.self) { try Expression(parsing: text) }
         #expect(error?.message == expected)

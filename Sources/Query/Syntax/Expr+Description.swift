@@ -90,6 +90,11 @@ extension Binary {
             let side = matching.cardinality == .manyToOne ? "left" : "right"
             text += " group_\(side) (\(labelText(matching.include)))"
         }
+        if let left = matching.fillLeft, let right = matching.fillRight, left == right {
+            return text + " fill (\(GoNumber.shortest(left)))"
+        }
+        if let left = matching.fillLeft { text += " fill_left (\(GoNumber.shortest(left)))" }
+        if let right = matching.fillRight { text += " fill_right (\(GoNumber.shortest(right)))" }
         return text
     }
 }

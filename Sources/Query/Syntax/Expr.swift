@@ -214,6 +214,12 @@ public struct Binary: Sendable, Hashable {
         public var labels: [String] = []
         /// The labels of `group_left` or `group_right`.
         public var include: [String] = []
+        /// The value that stands in for a series that the left or the right side lacks; with `group_right`, which
+        /// swaps the sides, for one of the right or the left.
+        public var fillLeft: Double?, fillRight: Double?
+
+        /// Whether a missing series is stood in for.
+        var fills: Bool { fillLeft != nil || fillRight != nil }
     }
 
     /// Which one.

@@ -148,7 +148,14 @@ struct Parser {
             returnsBool = true
             advance()
         }
-        guard keyword == "on" || keyword == "ignoring" else { return (returnsBool, matching) }
+        if keyword == "on" || keyword == "ignoring" { try readMatching(of: operation, into: &matching) }
+        try readFill(of: operation, into: &matching)
+        return (returnsBool, matching)
+    }
+
+    private mutating func readMatching(
+        of operation: Binary.Operator, into matching: inout Binary.Matching
+    ) throws(ParseError) {
         matching.isOn = keyword == "on"
         advance()
         matching.labels = try labelList()
@@ -164,7 +171,32 @@ struct Parser {
                     tokens[index - 1].range, "label \(both.goQuoted) must not occur in ON and GROUP clause at once")
             }
         }
-        return (returnsBool, matching)
+    }
+
+    /// `fill (0)`, `fill_left (0)`, `fill_right (0)`.
+    private mutating func readFill(
+        of operation: Binary.Operator, into matching: inout Binary.Matching
+    ) throws(ParseError) {
+        while let word = keyword, ["fill", "fill_left", "fill_right"].contains(word),
+            tokens[min(index + 1, tokens.count - 1)].isSymbol("(")
+        {
+            let place = token.range
+            guard !operation.isSet else {
+                throw error(place, "filling in missing series not allowed for set operators")
+            }
+            let isGiven = word == "fill_left" ? matching.fillLeft != nil : matching.fillRight != nil
+            guard !isGiven, word != "fill" || !matching.fills else {
+                throw error(place, "unexpected \(word.goQuoted): the value is given already")
+            }
+            advance()
+            advance()
+            guard case .number(let literal) = try unary() else {
+                throw error(tokens[index - 1].range, "a number is expected in \(word) (…)")
+            }
+            try expect(")", in: "in \(word)")
+            if word != "fill_right" { matching.fillLeft = literal.value }
+            if word != "fill_left" { matching.fillRight = literal.value }
+        }
     }
 
     private func checked(_ binary: Binary, at place: SourceRange) throws(ParseError) -> Expr {
@@ -186,6 +218,9 @@ struct Parser {
             }
             if let matching = binary.matching, matching.isOn || !matching.labels.isEmpty {
                 throw error(range, "vector matching only allowed between instant vectors")
+            }
+            if binary.matching?.fills == true {
+                throw error(range, "filling in missing series only allowed between instant vectors")
             }
             binary.matching = nil
             return .binary(binary)
