@@ -27,7 +27,10 @@ func system(_ name: String, package: String? = nil, debian: String) -> Target {
     .systemLibrary(name: name, pkgConfig: package, providers: [.apt([debian])])
 }
 
-let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let server: [Target.Dependency] = [
+    .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
+    .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+]
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let libraries: [Target] = [
@@ -44,7 +47,7 @@ let rooms =
     room("Basics", imports: ["CLinux", "CSnappy", "CCrypto"])
     + room("Model", imports: ["Basics", "CRE2"])
     + room("Settings", imports: ["Basics", "Yams"])
-    + room("Transport", imports: ["Basics", "CCurl"])
+    + room("Transport", imports: ["Settings", "CCurl"])
     + room("Exposition", imports: ["Model"])
     + room("Templates", imports: ["Model"])
     + room("Storage", imports: ["Model", "Settings"])
@@ -53,7 +56,7 @@ let rooms =
     + room("Rules", imports: ["Query", "Templates", "Settings"])
     + room("Alerting", imports: ["Model", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
-    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Notifying", hummingbird])
+    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Notifying"] + server)
     + room("Daemon", imports: ["Web", lifecycle])
 
 let package = Package(
@@ -63,13 +66,17 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],
     targets: libraries + rooms + [
         .executableTarget(
             name: "vedette",
-            dependencies: ["Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Daemon", lifecycle, .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),
     ],

@@ -40,6 +40,7 @@ extension AlertGroup {
             JSON.Member("group", .string(id)), JSON.Member("alert", member.alert.json),
             JSON.Member("told", .bool(member.isTold)),
         ]
+        if member.isOver { value.append(JSON.Member("over", true)) }
         if !member.ended.isEmpty {
             value.append(
                 JSON.Member(
@@ -59,6 +60,6 @@ extension AlertGroup {
             }
             return Ended(alert: alert, wasTold: wasTold)
         }
-        return (group, Member(alert: alert, isTold: isTold, ended: ended))
+        return (group, Member(alert: alert, isTold: isTold, isOver: json["over"]?.bool ?? false, ended: ended))
     }
 }

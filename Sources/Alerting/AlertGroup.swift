@@ -13,10 +13,15 @@ public struct AlertGroup: Sendable, Hashable {
         public internal(set) var alert: Alert
         /// Whether the receiver was told that the newest episode fires.
         public internal(set) var isTold = false
+        /// Whether the newest episode came here as over: it stays so, should the clock be set back.
+        var isOver = false
         /// Earlier episodes whose end the receiver was not told yet, oldest first.
         var ended: [Ended] = []
         /// Whether memory knows newer texts than the journal; the texts alone are not worth a write.
         var isDirty = false
+
+        /// Whether the newest episode is over at `now`.
+        public func isResolved(at now: Timestamp) -> Bool { isOver || alert.isResolved(at: now) }
     }
     struct Ended: Sendable, Hashable {
         var alert: Alert
@@ -77,7 +82,7 @@ public struct AlertGroup: Sendable, Hashable {
         }
         guard old.alert != alert else { return false }
         var member = old
-        let isNewEpisode = old.alert.endsAt.map { $0 <= alert.startsAt && $0 <= now } ?? false
+        let isNewEpisode = old.isResolved(at: now) && (old.alert.endsAt.map { $0 <= alert.startsAt } ?? false)
         if isNewEpisode {
             guard !isRetired else { return false }
             member.ended.append(Ended(alert: old.alert, wasTold: old.isTold))
@@ -85,6 +90,7 @@ public struct AlertGroup: Sendable, Hashable {
         } else {
             member.alert = AlertGroup.merged(old.alert, alert, now: now)
         }
+        member.isOver = member.alert.isResolved(at: now)
         let isSame = member.alert.startsAt == old.alert.startsAt && member.alert.endsAt == old.alert.endsAt
         member.isDirty = isSame
         members[alert.labels] = member
@@ -114,7 +120,7 @@ public struct AlertGroup: Sendable, Hashable {
             for ended in member.ended {
                 if ended.wasTold { toldEnds.append(ended.alert) } else { untoldEnds.append(ended.alert) }
             }
-            if !member.alert.isResolved(at: now) {
+            if !member.isResolved(at: now) {
                 firing.append(member.alert)
                 newlyFiring = newlyFiring || !member.isTold
             } else if member.isTold {
@@ -150,7 +156,7 @@ public struct AlertGroup: Sendable, Hashable {
         guard !notifications.isEmpty else { return Flush() }
         var flush = Flush(notifications: notifications)
         for (labels, member) in members {
-            if member.alert.isResolved(at: now) {
+            if member.isResolved(at: now) {
                 members[labels] = nil
                 flush.removed.append(labels)
             } else if !member.isTold || !member.ended.isEmpty || member.isDirty {

@@ -89,7 +89,7 @@ public struct AlertGroups: Sendable {
     public mutating func replace(_ tree: RouteTree, receivers: Set<String>, now: Timestamp) -> [StateChange] {
         self.tree = tree
         var changes: [StateChange] = []
-        let firing = Set(groups.values.flatMap { $0.members.values.map(\.alert) }.filter { !$0.isResolved(at: now) })
+        let firing = Set(groups.values.flatMap { $0.members.values.filter { !$0.isResolved(at: now) }.map(\.alert) })
         for id in groups.keys.sorted() {
             guard var group = groups[id] else { continue }
             let route = tree.routes.first { AlertGroup.id($0, group.labels) == id }

@@ -7,12 +7,14 @@ internal import Synchronization
 public func startThread(named name: String, _ body: @escaping @Sendable () -> Void) {
     let box = unsafe Unmanaged.passRetained(ThreadBody(name: name, body: body)).toOpaque()
     var thread = pthread_t()
-    let code = unsafe pthread_create(&thread, nil, { context in
-        let body = unsafe Unmanaged<ThreadBody>.fromOpaque(context.unsafelyUnwrapped).takeRetainedValue()
-        _ = unsafe vedette_name_thread(body.name)
-        body.body()
-        return nil
-    }, box)
+    let code = unsafe pthread_create(
+        &thread, nil,
+        { context in
+            let body = unsafe Unmanaged<ThreadBody>.fromOpaque(context.unsafelyUnwrapped).takeRetainedValue()
+            _ = unsafe vedette_name_thread(body.name)
+            body.body()
+            return nil
+        }, box)
     precondition(code == 0, "no thread can be started: error \(code)")
     pthread_detach(thread)
 }
@@ -93,4 +95,9 @@ public final class ThreadPoolExecutor: TaskExecutor {
 
     func signal() { unsafe sem_post(semaphore) }
     func wait() { while unsafe sem_wait(semaphore) != 0 {} }
+}
+
+/// Keeps glibc's allocator from giving every thread an arena of its own, which costs tens of megabytes. Call it first.
+public func tuneAllocator() {
+    vedette_limit_arenas(2)
 }

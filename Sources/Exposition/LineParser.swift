@@ -195,7 +195,8 @@ public struct ExpositionError: Error, Hashable, Sendable, CustomStringConvertibl
             skipBlanks()
             let kind = word()
             guard ["counter", "gauge", "histogram", "summary", "untyped", "unknown"].contains(kind) else {
-                throw failure("'\(kind.prefix(64))' is no type of metric; counter, gauge, histogram, summary or untyped")
+                throw failure(
+                    "'\(kind.prefix(64))' is no type of metric; counter, gauge, histogram, summary or untyped")
             }
         }
         while !isAtLineEnd { offset += 1 }

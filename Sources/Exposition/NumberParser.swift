@@ -74,7 +74,8 @@ public enum NumberParser {
     private static func readWord(_ bytes: UnsafePointer<UInt8>, _ offset: inout Int, _ end: Int) -> Double? {
         var index = offset
         while index < end, index - offset < 12, unsafe bytes[index] > 0x20 { index += 1 }
-        var word = unsafe String(decoding: UnsafeBufferPointer(start: bytes + offset, count: index - offset), as: UTF8.self)
+        var word = unsafe String(
+            decoding: UnsafeBufferPointer(start: bytes + offset, count: index - offset), as: UTF8.self)
         word = word.lowercased()
         offset = index
         switch word {

@@ -6,6 +6,10 @@ public struct MetricFamily: Sendable {
     public struct Line: Sendable {
         /// What follows the family's name, the labels and the value.
         public var suffix: String, labels: Labels, value: Double
+        /// A line by its parts.
+        public init(suffix: String, labels: Labels, value: Double) {
+            (self.suffix, self.labels, self.value) = (suffix, labels, value)
+        }
     }
 
     /// The name, `vedette_scrapes_total`.

@@ -90,6 +90,9 @@ public final class SeriesStore: Sendable {
         forgetSegments(before: bound)
     }
 
+    /// How often the log is to be synced.
+    public var syncInterval: Milliseconds { settings.syncInterval }
+
     /// The bounds in words, for the daemon's first lines.
     public var boundsText: String {
         "history is kept for \(DurationText.format(settings.maximumAge)) and \(settings.maximumBytes >> 20) MiB of chunks,"

@@ -1,4 +1,5 @@
 public import Basics
+public import Settings
 
 /// `storage:` in the daemon's file. Until history is written to blocks, the store is what fits these bounds.
 public struct StorageSettings: Sendable, Hashable {
@@ -15,4 +16,19 @@ public struct StorageSettings: Sendable, Hashable {
 
     /// The defaults.
     public init() {}
+}
+
+extension StorageSettings {
+    /// Reads `storage:`.
+    public init(from map: SettingsMap) throws(SettingsError) {
+        maximumAge = try map.takeDuration("max_age", default: maximumAge)
+        maximumBytes = try map.takeBytes("max_bytes", default: maximumBytes)
+        maximumSeries = try map.take("max_series", default: maximumSeries)
+        syncInterval = try map.takeDuration("sync_interval", default: syncInterval)
+        guard maximumAge >= 60_000 else { throw map.error("max_age", "must be at least 1m") }
+        guard maximumBytes >= 1 << 20 else { throw map.error("max_bytes", "must be at least 1MB") }
+        guard maximumSeries > 0 else { throw map.error("max_series", "must be above 0") }
+        guard syncInterval >= 100 else { throw map.error("sync_interval", "must be at least 100ms") }
+        try map.finish()
+    }
 }

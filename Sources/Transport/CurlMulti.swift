@@ -18,6 +18,7 @@ internal import Glibc
         var tag = 0
         private let list: UnsafeMutablePointer<curl_slist>?
         private let requestBody: [UInt8]
+        private var lastContentType = ""
 
         init(_ request: HTTPRequest, collectsHeaders: Bool) throws(TransportError) {
             guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
@@ -81,7 +82,9 @@ internal import Glibc
             unsafe vedette_curl_set_data_callback(easy, CURLOPT_HEADERFUNCTION, onHeader)
         }
 
-        private func set(_ option: CURLoption, _ text: String) { _ = unsafe vedette_curl_set_string(easy, option, text) }
+        private func set(_ option: CURLoption, _ text: String) {
+            _ = unsafe vedette_curl_set_string(easy, option, text)
+        }
         private func set(_ option: CURLoption, _ number: Int) { _ = unsafe vedette_curl_set_long(easy, option, number) }
 
         var status: Int {
@@ -89,10 +92,14 @@ internal import Glibc
             _ = unsafe vedette_curl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
             return status
         }
+        /// The answer's content type; the same text is kept from one answer to the next.
         var contentType: String? {
             var text: UnsafePointer<CChar>?
             _ = unsafe vedette_curl_get_string(easy, CURLINFO_CONTENT_TYPE, &text)
-            return unsafe text.map { unsafe String(cString: $0) }
+            guard let text = unsafe text else { return nil }
+            let isSame = unsafe lastContentType.withCString { unsafe strcmp($0, text) == 0 }
+            if !isSame { lastContentType = unsafe String(cString: text) }
+            return lastContentType
         }
         /// Whether any byte of the request has gone out.
         var hasSent: Bool {
@@ -233,7 +240,9 @@ internal import Glibc
     private func collect(_ finish: (Transfer, CURLcode) -> Void) {
         var left: Int32 = 0
         while let message = unsafe curl_multi_info_read(multi, &left) {
-            guard unsafe message.pointee.msg == CURLMSG_DONE, let easy = unsafe message.pointee.easy_handle else { continue }
+            guard unsafe message.pointee.msg == CURLMSG_DONE, let easy = unsafe message.pointee.easy_handle else {
+                continue
+            }
             let code = unsafe vedette_curl_message_result(message)
             var context: UnsafeMutableRawPointer?
             _ = unsafe vedette_curl_get_pointer(easy, CURLINFO_PRIVATE, &context)

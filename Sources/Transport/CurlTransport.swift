@@ -44,7 +44,9 @@ public final class CurlTransport: HTTPTransport {
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let (wake, isStopped) = state.withLock { state in
-                    if !state.isStopped { state.waiting.append((id, Job(request: request, continuation: continuation))) }
+                    if !state.isStopped {
+                        state.waiting.append((id, Job(request: request, continuation: continuation)))
+                    }
                     return (state.wake, state.isStopped)
                 }
                 if isStopped { continuation.resume(returning: .failure(.unreachable("the daemon is stopping"))) }

@@ -1,0 +1,77 @@
+# `make run` and `make test` are all a newcomer needs; both may be repeated at will.
+
+# What the build links to. A C++ compiler's headers and pkg-config are there with most toolchains, not with all.
+BUILD_PACKAGES := libcurl4-openssl-dev libre2-dev libsnappy-dev libssl-dev zlib1g-dev libstdc++-12-dev pkg-config
+# Programs that suites run; without them those suites say that they are skipped.
+TEST_PACKAGES := prometheus prometheus-node-exporter
+
+JOBS ?= 2
+PREFIX ?= /usr/local
+SHARED ?= ../shared
+LISTEN ?= 127.0.0.1:9470
+DATA ?= data
+CONFIG ?= vedette.yaml
+# A release has a folder of its own: a static and a dynamic build in one folder would undo each other.
+RELEASE := .build-release
+BINARY := $(RELEASE)/release/vedette
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup setup-tests build run test peers lint bench install clean
+
+help: ## Tell what there is
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: ## Install the Debian packages that the build needs and that are missing
+	@command -v swift >/dev/null || { echo "swift is not in the PATH; install Swift 6.2 or newer: https://www.swift.org/install/linux/" >&2; exit 1; }
+	@scripts/install-packages $(BUILD_PACKAGES)
+
+setup-tests: setup
+	@scripts/install-packages --optional $(TEST_PACKAGES)
+
+build: setup ## Build the release binary, .build-release/release/vedette
+	swift build -c release --static-swift-stdlib --scratch-path $(RELEASE) -j $(JOBS) --product vedette
+
+run: build ## Build and start Vedette on 127.0.0.1:9470 with vedette.yaml
+	exec $(BINARY) run --config $(CONFIG) --data-dir $(DATA) --listen $(LISTEN)
+
+test: setup-tests ## Run every test
+	swift test -j $(JOBS) --disable-xctest
+
+peers: setup ## Run the suites over other projects' test data and print their sums
+	@[ -n "$${VEDETTE_PEERS:-}" ] || [ -d $(SHARED)/peers ] || echo "peers: skipped: there is no $(SHARED)/peers, and VEDETTE_PEERS is not set"
+	@swift test -j $(JOBS) --disable-xctest --filter '[Pp]eer' | grep -vE '^(◇|↳|✔ (Test|Suite) [^r])|^\[[0-9]+/[0-9]+\]|^Test Suite '
+
+lint: setup-tests ## Check format, rules and scripts
+	swift format lint --strict --recursive Sources Tests Package.swift
+	bash -n .ci/run scripts/*
+	@diff <(scripts/demo-rules) rules/demo.yml || { echo "rules/demo.yml is not what scripts/demo-rules prints; run: scripts/demo-rules > rules/demo.yml" >&2; exit 1; }
+	@if command -v promtool >/dev/null; then \
+	  promtool check rules rules/*.yml && promtool test rules rules/tests/*.test.yml; \
+	else echo "lint: rules not checked: promtool is not installed (Debian package prometheus)"; fi
+
+bench: ## Measure Vedette beside Prometheus, where ../shared/bench is
+	@if [ -d $(SHARED)/bench ]; then $(MAKE) build bench-run; \
+	else echo "bench: skipped: there is no $(SHARED)/bench beside this repository"; fi
+
+.PHONY: bench-run
+bench-run:
+	python3 $(SHARED)/bench/ingest.py prometheus
+	python3 $(SHARED)/bench/ingest.py vedette --binary $(abspath $(BINARY))
+	python3 $(SHARED)/bench/detect.py prometheus
+	python3 $(SHARED)/bench/detect.py vedette --binary $(abspath $(BINARY))
+
+install: ## Install the release binary, rules, runbooks and dashboards below PREFIX (/usr/local)
+	@[ -x $(BINARY) ] || { echo "$(BINARY) is not there; run: make build" >&2; exit 1; }
+	install -D -m 0755 -s $(BINARY) $(DESTDIR)$(PREFIX)/bin/vedette
+	install -d $(DESTDIR)$(PREFIX)/share/vedette/{rules,runbooks,dashboards}
+	install -m 0644 vedette.yaml $(DESTDIR)$(PREFIX)/share/vedette/
+	install -m 0644 rules/*.yml $(DESTDIR)$(PREFIX)/share/vedette/rules/
+	install -m 0644 runbooks/*.md $(DESTDIR)$(PREFIX)/share/vedette/runbooks/
+	install -m 0644 dashboards/*.json $(DESTDIR)$(PREFIX)/share/vedette/dashboards/
+
+clean: ## Remove what was built; data/ stays
+	rm -rf .build $(RELEASE)

@@ -1,0 +1,109 @@
+public import Basics
+public import Model
+public import Notifying
+public import Rules
+public import Scraping
+public import Settings
+public import Storage
+
+/// The daemon's file, `vedette.yaml`: each section belongs to the room that reads it.
+public struct DaemonSettings: Sendable {
+    /// `global`.
+    public var scrapeDefaults = ScrapeDefaults()
+    /// `global.evaluation_interval`, 1 m by default.
+    public var evaluationInterval: Milliseconds = 60_000
+    /// `scrape_configs`.
+    public var jobs: [ScrapeJob] = []
+    /// `health_checks`.
+    public var checks: [HealthCheck] = []
+    /// `global.external_labels`, laid under the labels of every alert.
+    public var externalLabels = Labels()
+    /// The groups of all `rule_files`.
+    public var groups: [GroupDefinition] = []
+    /// `route`, `receivers`.
+    public var notifying = NotifyingSettings.none
+    /// What is odd and yet no mistake.
+    public var warnings: [String] = []
+    /// `storage`.
+    public var storage = StorageSettings()
+
+    /// Reads a file and the rule files it names; all is checked, and nothing is changed by it.
+    public init(path: String, files: any FileSystem) throws(SettingsError) {
+        let bytes: [UInt8]
+        do throws(FileError) {
+            bytes = try files.contents(of: path, limit: 16 << 20)
+        } catch {
+            throw SettingsError(
+                SourceLocation(file: path), "cannot be read: \(error.reason); give the file's path with --config")
+        }
+        let map = try SettingsDocument(bytes, file: path).map()
+        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+        try readGlobal(map)
+        notifying = try NotifyingSettings(from: map)
+        if let global = try map.takeMap("global") { try global.finish() }
+        try readTargets(map, directory)
+        try readRules(map, directory, files)
+        if let part = try map.takeMap("storage") { storage = try StorageSettings(from: part) }
+        try map.refuse(
+            ["remote_write", "remote_read", "alerting", "scrape_config_files", "otlp", "tracing", "runtime"],
+            "leave it out; routes and receivers stand in this file")
+        try map.finish()
+    }
+
+    private mutating func readGlobal(_ map: SettingsMap) throws(SettingsError) {
+        if let global = try map.takeMap("global") {
+            scrapeDefaults.interval = try global.takeDuration("scrape_interval", default: scrapeDefaults.interval)
+            scrapeDefaults.timeout = try global.takeDuration(
+                "scrape_timeout", default: min(scrapeDefaults.timeout, scrapeDefaults.interval))
+            guard scrapeDefaults.timeout <= scrapeDefaults.interval else {
+                throw global.error("scrape_timeout", "must not be above scrape_interval")
+            }
+            evaluationInterval = try global.takeDuration("evaluation_interval", default: evaluationInterval)
+            guard evaluationInterval > 0 else { throw global.error("evaluation_interval", "must be above 0") }
+            externalLabels = Labels(try global.take("external_labels", default: [String: String]()))
+        }
+    }
+
+    private mutating func readTargets(_ map: SettingsMap, _ directory: String) throws(SettingsError) {
+        var names: Set<String> = []
+        for part in try map.takeMaps("scrape_configs") {
+            let job = try ScrapeJob(from: part, defaults: scrapeDefaults, directory: directory)
+            guard names.insert(job.name).inserted else {
+                throw part.error("job_name", "'\(job.name)' is the name of two jobs; rename one")
+            }
+            jobs.append(job)
+        }
+        names = []
+        for part in try map.takeMaps("health_checks") {
+            let check = try HealthCheck(from: part, directory: directory)
+            guard names.insert(check.name).inserted else {
+                throw part.error("name", "'\(check.name)' is the name of two checks; rename one")
+            }
+            checks.append(check)
+        }
+    }
+
+    private mutating func readRules(
+        _ map: SettingsMap, _ directory: String, _ files: any FileSystem
+    ) throws(SettingsError) {
+        let patterns: [String] = try map.take("rule_files", default: [])
+        for pattern in patterns {
+            let pattern = pattern.hasPrefix("/") || directory.isEmpty ? pattern : "\(directory)/\(pattern)"
+            let paths = files.glob(pattern)
+            if paths.isEmpty { warnings.append("rule_files: no file matches '\(pattern)'") }
+            for path in paths { groups += try DaemonSettings.ruleFile(path, files).groups }
+        }
+    }
+
+    /// Reads and checks one rule file.
+    public static func ruleFile(_ path: String, _ files: any FileSystem) throws(SettingsError) -> RuleFile {
+        let bytes: [UInt8]
+        do throws(FileError) {
+            bytes = try files.contents(of: path, limit: 16 << 20)
+        } catch {
+            throw SettingsError(
+                SourceLocation(file: path), "cannot be read: \(error.reason); mend rule_files or the file")
+        }
+        return try RuleFile(bytes, file: path)
+    }
+}

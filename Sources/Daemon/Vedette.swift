@@ -1,0 +1,215 @@
+internal import Basics
+internal import Model
+internal import Notifying
+internal import Query
+internal import Rules
+internal import Scraping
+internal import Settings
+internal import Storage
+internal import Synchronization
+internal import Transport
+public import Web
+
+/// What is given at the start, beside the file.
+public struct StartOptions: Sendable {
+    /// The configuration's path.
+    public var configuration: String
+    /// The data directory.
+    public var dataDirectory: String
+    /// Where people reach the daemon, for links in pages.
+    public var externalURL: String
+
+    /// Options by their parts.
+    public init(configuration: String, dataDirectory: String, externalURL: String) {
+        (self.configuration, self.dataDirectory, self.externalURL) = (configuration, dataDirectory, externalURL)
+    }
+}
+
+/// The assembled daemon, over a world that may be simulated.
+public final class Vedette: Sendable {
+    /// As printed by `--version`.
+    public static let version = "0.1.0"
+    /// How long pages under way may take when the daemon ends.
+    static let drainLimit: Milliseconds = 10_000
+
+    private let world: World
+    private let options: StartOptions
+    private let store: SeriesStore
+    private let journal: Journal
+    private let manager: ScrapeManager
+    private let mailboxes: [ScrapeLoop.Mailbox]
+    private let scrapeFigures = ScrapeFigures()
+    private let engine: QueryEngine
+    private let dispatcher: Dispatcher
+    private let scheduler: RuleScheduler
+    private let startedAt: Timestamp
+    private let settings: Mutex<DaemonSettings>
+    private let reload = Mutex(ReloadState())
+    private let isReady = Mutex(false)
+    private let stopping: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
+
+    private struct ReloadState {
+        var isGood = true
+        var at: Timestamp?
+    }
+
+    /// Opens the data directory, replays what is there, and stands ready to run.
+    public init(_ options: StartOptions, settings: DaemonSettings, world: World) throws {
+        (self.world, self.options) = (world, options)
+        self.settings = Mutex(settings)
+        startedAt = world.clock.now()
+        stopping = AsyncStream.makeStream(of: Void.self)
+        store = try SeriesStore(
+            directory: options.dataDirectory, settings: settings.storage, files: world.files, clock: world.clock)
+        do throws(FileError) {
+            journal = try Journal(directory: "\(options.dataDirectory)/journal", files: world.files)
+        } catch {
+            throw StorageError.file(error)
+        }
+        var queries = QueryOptions()
+        queries.defaultSubqueryStep = settings.evaluationInterval
+        engine = QueryEngine(source: store, options: queries, clock: world.clock)
+        let readFile = { @Sendable [files = world.files] (path: String) in try files.contents(of: path) }
+        dispatcher = Dispatcher(
+            settings.notifying, store: journal, clock: world.clock, transport: world.transport,
+            random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile)
+        var context = RuleContext(engine: engine, samples: store, alerts: dispatcher)
+        context.interval = settings.evaluationInterval
+        context.externalLabels = settings.externalLabels
+        context.externalURL = options.externalURL
+        scheduler = RuleScheduler(context, restoring: journal)
+        mailboxes = (0..<world.loopCount).map { _ in ScrapeLoop.Mailbox() }
+        manager = ScrapeManager(mailboxes: mailboxes)
+        reload.withLock { $0.at = startedAt }
+        tellOpening()
+    }
+
+    private func tellOpening() {
+        let report = store.replay
+        world.log.write(
+            LogEvent(
+                .info, "log-replayed",
+                "replayed \(report.samples) samples of \(report.series) series from \(report.segments) segments"))
+        for repair in report.repairs { world.log.write(LogEvent(.warning, "log-repaired", repair)) }
+        let damaged = journal.recovery.damagedRecords
+        if damaged > 0 {
+            world.log.write(
+                LogEvent(.error, "journal-damaged", "\(damaged) damaged records of the journal were left out"))
+        }
+        world.log.write(LogEvent(.info, "storage-bounds", store.boundsText))
+        for warning in settings.withLock({ $0.warnings }) {
+            world.log.write(LogEvent(.warning, "configuration", warning))
+        }
+    }
+
+    // MARK: Running
+
+    /// Runs everything until `stop`; then nothing new is scraped or decided, and pages under way may end.
+    public func run() async {
+        manager.use(discovery(settings.withLock { $0 }))
+        await scheduler.update(to: settings.withLock { $0.groups }, at: world.clock.now())
+        await withTaskGroup(of: Void.self) { pages in
+            pages.addTask { [self] in await dispatcher.run() }
+            await withTaskGroup(of: Void.self) { work in
+                for mailbox in mailboxes {
+                    work.addTask { [self] in await world.driveLoop(mailbox) { [self] in loop(mailbox, $0) } }
+                }
+                work.addTask { [self] in await manager.run(clock: world.clock) }
+                work.addTask { [self] in await scheduler.run(world.clock) }
+                work.addTask { [self] in await keepUp() }
+                isReady.withLock { $0 = true }
+                for await _ in stopping.stream {}
+                isReady.withLock { $0 = false }
+                for mailbox in mailboxes { mailbox.stop() }
+                work.cancelAll()
+            }
+            await dispatcher.stop()
+            pages.addTask { [self] in
+                // Cut short when the pages are done first.
+                try? await world.clock.sleep(for: Vedette.drainLimit)
+            }
+            await pages.next()
+            pages.cancelAll()
+        }
+        store.synchronizeLog()
+    }
+
+    /// Lets `run` end.
+    public func stop() { stopping.continuation.finish() }
+
+    private func loop(_ mailbox: ScrapeLoop.Mailbox, _ fetcher: any Fetcher) -> ScrapeLoop {
+        ScrapeLoop(
+            mailbox: mailbox, fetcher: fetcher, clock: world.clock, sink: store, figures: scrapeFigures, log: world.log,
+            readFile: { [files = world.files] in try files.contents(of: $0) })
+    }
+
+    private func discovery(_ settings: DaemonSettings) -> Discovery {
+        Discovery(
+            jobs: settings.jobs, checks: settings.checks, files: world.files, figures: scrapeFigures, log: world.log)
+    }
+
+    /// Syncs the log and lets old samples go.
+    private func keepUp() async {
+        var untilForget: Milliseconds = 60_000
+        while true {
+            // Cancelled: the daemon ends.
+            do { try await world.clock.sleep(for: store.syncInterval) } catch { return }
+            store.synchronizeLog()
+            untilForget -= store.syncInterval
+            if untilForget <= 0 {
+                store.forgetOld()
+                untilForget = 60_000
+            }
+        }
+    }
+
+    // MARK: Reloading
+
+    /// Reads the file again. All of it is checked first; only then are targets, rules and receivers exchanged. What
+    /// `storage` says holds from the next start on. Answers what is wrong.
+    @discardableResult
+    public func reloadConfiguration() async -> String? {
+        let fresh: DaemonSettings
+        do throws(SettingsError) {
+            fresh = try DaemonSettings(path: options.configuration, files: world.files)
+        } catch {
+            reload.withLock { $0.isGood = false }
+            world.log.write(LogEvent(.error, "reload-failed", "\(error); the configuration in force stays"))
+            return error.description
+        }
+        settings.withLock { $0 = fresh }
+        await dispatcher.replace(fresh.notifying)
+        await scheduler.update(to: fresh.groups, at: world.clock.now())
+        manager.use(discovery(fresh))
+        let now = world.clock.now()
+        reload.withLock { $0 = ReloadState(isGood: true, at: now) }
+        world.log.write(LogEvent(.info, "reloaded", "the configuration was read again"))
+        return nil
+    }
+
+    // MARK: Showing
+
+    /// The HTTP interface over this daemon.
+    public var api: API {
+        API(
+            APIContext(
+                engine: engine, targets: manager, rules: scheduler, dispatcher: dispatcher, clock: world.clock,
+                metrics: { [self] in metrics() },
+                unreadiness: { [self] in isReady.withLock { $0 } ? nil : "Vedette is starting or stopping." },
+                reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt))
+    }
+
+    private func metrics() -> [MetricFamily] {
+        let sources: [any MetricsSource] = [store, journal, scrapeFigures, manager, scheduler, dispatcher]
+        let reload = reload.withLock { $0 }
+        return sources.flatMap { $0.metrics() } + ProcessFigures.metrics(files: world.files) + [
+            MetricFamily(.gauge, "vedette_build_info", "What is running.", [(["version": Vedette.version], 1)]),
+            MetricFamily(
+                .gauge, "vedette_config_last_reload_successful", "Whether the last reading of the file went well.",
+                reload.isGood ? 1 : 0),
+            MetricFamily(
+                .gauge, "vedette_config_last_reload_success_timestamp_seconds", "When the file was last read well.",
+                [(Labels(), reload.at?.seconds ?? 0)]),
+        ]
+    }
+}

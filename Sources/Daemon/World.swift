@@ -1,0 +1,54 @@
+public import Basics
+public import Scraping
+public import Transport
+
+/// Everything the daemon has from outside: time, disk, network, chance, and where its log goes. Tests and backtests hand
+/// in a simulated one.
+public struct World: Sendable {
+    /// The clocks.
+    public var clock: any TimeSource
+    /// The disk.
+    public var files: any FileSystem
+    /// The network for single requests: pages.
+    public var transport: any HTTPTransport
+    /// Where log events go.
+    public var log: any LogSink
+    /// The seed of jitter.
+    public var seed: UInt64
+    /// How many scrape loops there are.
+    public var loopCount: Int
+    /// Drives one scrape loop until its mailbox says stop.
+    public var driveLoop: @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
+
+    /// Makes a loop over a fetcher, on the thread that will own both.
+    public typealias LoopMaker = @Sendable (any Fetcher) -> ScrapeLoop
+
+    /// A world by its parts.
+    public init(
+        clock: any TimeSource, files: any FileSystem, transport: any HTTPTransport, log: any LogSink, seed: UInt64,
+        loopCount: Int,
+        driveLoop: @escaping @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
+    ) {
+        (self.clock, self.files, self.transport, self.log) = (clock, files, transport, log)
+        (self.seed, self.loopCount, self.driveLoop) = (seed, loopCount, driveLoop)
+    }
+
+    /// The machine: system clocks, the file system, libcurl, a thread for each scrape loop.
+    public static func machine(log: any LogSink, loopCount: Int = 2) -> World {
+        let clock = SystemClock()
+        return World(
+            clock: clock, files: SystemFiles(), transport: CurlTransport(clock: clock), log: log,
+            seed: UInt64.random(in: 0 ... .max), loopCount: loopCount
+        ) { mailbox, make in
+            await withCheckedContinuation { continuation in
+                startThread(named: "vedette-scrape") {
+                    let fetcher = CurlFetcher(clock: clock)
+                    mailbox.setWake(fetcher.wake)
+                    let loop = make(fetcher)
+                    while !mailbox.shouldStop { loop.step(wait: 60_000) }
+                    continuation.resume()
+                }
+            }
+        }
+    }
+}

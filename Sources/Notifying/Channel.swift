@@ -1,0 +1,125 @@
+public import Alerting
+public import Basics
+internal import Model
+public import Settings
+public import Transport
+
+/// A way to reach people: turns a page into a request and judges the answer. Pure; whoever sends it holds the network.
+public protocol Channel: Sendable {
+    /// `webhook`, `slack`, `pagerduty`.
+    var kind: String { get }
+    /// Whether pages that tell only of ends are sent.
+    var sendsResolved: Bool { get }
+    /// The complete request. Fails when a secret's file cannot be read or what it holds cannot be used.
+    func request(for page: Page, reading files: Secret.FileReader) throws -> HTTPRequest
+    /// What an answer means.
+    func verdict(on response: HTTPResponse) -> Verdict
+    /// Everything that must not be shown, for cutting it out of answers.
+    func secrets(reading files: Secret.FileReader) -> [String]
+}
+
+/// A notification on its way through one channel.
+public struct Page: Sendable, Hashable {
+    /// What is told.
+    public var notification: Notification
+    /// The same for every try of this page through this channel: the key of idempotency.
+    public var key: String
+    /// From 1.
+    public var attempt = 1
+    /// Whether an earlier try may have arrived.
+    public var isPossiblyRepeated = false
+    /// Whether it could not be journalled before it was sent, so that a crash may send it again unmarked.
+    public var isUnjournalled = false
+    /// Where this daemon is reached, for links; may be empty.
+    public var externalURL = ""
+
+    /// A first try.
+    public init(_ notification: Notification, key: String) { (self.notification, self.key) = (notification, key) }
+}
+
+/// What an answer means for a page.
+public enum Verdict: Sendable, Hashable {
+    /// The receiver has it.
+    case accepted
+    /// Try again, no sooner than the given time from now.
+    case retry(reason: FailureReason, after: Milliseconds?, String)
+    /// It will never take it.
+    case refused(reason: FailureReason, String)
+
+    /// The usual meaning of HTTP's status codes: 2xx is good; 408, 425, 429 and 5xx may pass; everything else will not.
+    public static func standard(_ response: HTTPResponse) -> Verdict {
+        let status = response.status
+        let text = "the answer is \(status): \(Verdict.shown(response.body))"
+        switch status {
+        case 200..<300: return .accepted
+        case 429: return .retry(reason: .rateLimited, after: nil, text)
+        case 408, 425: return .retry(reason: .clientError, after: nil, text)
+        case 500...: return .retry(reason: .serverError, after: nil, text)
+        case 401, 403: return .refused(reason: .authError, text)
+        default: return .refused(reason: .clientError, text)
+        }
+    }
+
+    /// The start of an answer, fit for a line of text.
+    static func shown(_ body: [UInt8]) -> String {
+        let text = String(decoding: body.prefix(800), as: UTF8.self)
+        let line = text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : String($0) }.joined()
+        return truncated(line, to: 200)
+    }
+}
+
+/// Why an attempt failed, as a label of metrics.
+public enum FailureReason: String, Sendable, Hashable, CaseIterable {
+    case unreachable, interrupted, rateLimited, serverError, clientError, authError, badAnswer, secret, expired
+    case unconfigured
+}
+
+/// How bad, by the label `severity`.
+public enum Severity: Int, Sendable, Hashable, Comparable, CaseIterable {
+    case critical, high, warning, info
+
+    /// Reads the label; what is missing or unknown counts as a warning.
+    public init(label: String) {
+        switch label.lowercased() {
+        case "critical", "page", "emergency", "disaster", "fatal": self = .critical
+        case "high", "error", "major": self = .high
+        case "info", "informational", "low", "none", "debug", "notice": self = .info
+        default: self = .warning
+        }
+    }
+
+    /// The worst first.
+    public static func < (left: Severity, right: Severity) -> Bool { left.rawValue < right.rawValue }
+}
+
+extension Notification {
+    /// The worst of the alerts that fire, or of all when none does.
+    public var severity: Severity {
+        let alerts = isFiring ? firing : resolved
+        return alerts.map { Severity(label: $0.labels["severity"]) }.min() ?? .warning
+    }
+
+    /// `[FIRING:2] HighLatency api: p99 above 2 s`.
+    public var title: String {
+        var names = groupLabels.sorted.map(\.value)
+        if !groupLabels["alertname"].isEmpty {
+            names = [groupLabels["alertname"]] + groupLabels.dropping(["alertname"]).sorted.map(\.value)
+        } else if !commonLabels["alertname"].isEmpty {
+            names.insert(commonLabels["alertname"], at: 0)
+        }
+        if names.isEmpty { names = ["\(items.count) alerts"] }
+        let status = isFiring ? "[FIRING:\(firing.count)]" : "[RESOLVED]"
+        let summary = commonAnnotations["summary"].map { ": \($0)" } ?? ""
+        return "\(status) \(names.joined(separator: " "))\(summary)"
+    }
+}
+
+/// A text of at most `limit` Unicode scalars, its end replaced by "…" when it is longer.
+///
+/// - SeeAlso: Alertmanager, `notify.TruncateInRunes`.
+func truncated(_ text: String, to limit: Int) -> String {
+    let scalars = text.unicodeScalars
+    guard scalars.count > limit else { return text }
+    guard limit > 3 else { return String(String.UnicodeScalarView(scalars.prefix(limit))) }
+    return String(String.UnicodeScalarView(scalars.prefix(limit - 1))) + "…"
+}

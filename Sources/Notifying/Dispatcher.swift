@@ -1,0 +1,239 @@
+internal import Alerting
+public import Basics
+public import Model
+public import Settings
+internal import Synchronization
+public import Transport
+
+/// Takes alerts, decides whom to tell and when, and delivers the pages. What it decides is pure (`AlertGroups`,
+/// `Outbox`); this actor gives it time, the journal and the network.
+///
+/// Nothing is awaited between a decision and its commit, so that decisions and journal agree in order. The commit
+/// blocks: run the actor where that is allowed, by an executor preference of the tasks that call it.
+public actor Dispatcher: AlertSink, MetricsSource {
+    private var settings: NotifyingSettings
+    private var channels: [String: (receiver: String, channel: any Channel)] = [:]
+    private var groups: AlertGroups
+    private var outbox: Outbox
+    private var deliveries: [Delivery] = []
+    private var isStopping = false
+    /// The two clocks at the last look, to notice when the wall clock is set.
+    private var lastLook: (wall: Timestamp, uptime: UInt64)
+
+    private let store: any StateStore
+    private let clock: any TimeSource
+    private let transport: any HTTPTransport
+    private let random: SharedRandom
+    private let files: Secret.FileReader
+    private let externalURL: String
+    private let wake = Wake()
+    private let figures = DispatcherFigures()
+
+    /// How many tries are remembered for the pages.
+    static let rememberedDeliveries = 200
+
+    /// Takes up the state that `store` holds. `files` reads secrets' files; `random` chooses the jitter.
+    public init(
+        _ settings: NotifyingSettings, store: any StateStore, clock: any TimeSource, transport: any HTTPTransport,
+        random: SharedRandom, externalURL: String, files: @escaping Secret.FileReader,
+        rules: Outbox.Rules = Outbox.Rules()
+    ) {
+        (self.settings, self.store, self.clock, self.transport) = (settings, store, clock, transport)
+        (self.random, self.externalURL, self.files) = (random, externalURL, files)
+        let now = clock.now()
+        lastLook = (now, clock.uptimeNanoseconds())
+        channels = Dispatcher.channels(settings)
+        groups = AlertGroups(settings.tree)
+        outbox = Outbox(rules: rules)
+        let restored = groups.restore(from: store, receivers: Set(settings.receivers.keys), now: now)
+        let pages = outbox.restore(from: store, channels: Set(channels.keys), now: now)
+        figures.unreadable.add(restored.unreadable + pages.unreadable)
+        if pages.unknown > 0 { figures.unknown.add(["channel": "restart"], pages.unknown) }
+        let changes = restored.changes + pages.changes
+        if !changes.isEmpty { store.commit(changes) }
+        figures.show(groups, &outbox)
+    }
+
+    private static func channels(
+        _ settings: NotifyingSettings
+    ) -> [String: (receiver: String, channel: any Channel)] {
+        var channels: [String: (receiver: String, channel: any Channel)] = [:]
+        for receiver in settings.receivers.values {
+            for (id, channel) in receiver.channels { channels[id] = (receiver.name, channel) }
+        }
+        return channels
+    }
+
+    /// See `AlertSink.accept`.
+    public func accept(_ alerts: [Alert], committing changes: [StateChange]) {
+        let now = look()
+        let all = changes + groups.take(alerts, now: now)
+        if !all.isEmpty { store.commit(all) }
+        figures.show(groups, &outbox)
+        wake.signal()
+    }
+
+    /// Puts other settings in force; pages of channels that are gone become dead letters.
+    public func replace(_ settings: NotifyingSettings) {
+        let now = look()
+        self.settings = settings
+        channels = Dispatcher.channels(settings)
+        let letters = outbox.deadLetters.count
+        let changes =
+            groups.replace(settings.tree, receivers: Set(settings.receivers.keys), now: now)
+            + outbox.keep(Set(channels.keys), now: now)
+        for letter in outbox.deadLetters.dropFirst(letters) { countRefusal(letter.entry.channelID) }
+        if !changes.isEmpty { store.commit(changes) }
+        figures.show(groups, &outbox)
+        wake.signal()
+    }
+
+    /// Tells what is due and delivers it, until cancelled or, after `stop`, until the last try has an outcome.
+    public func run() async {
+        await withDiscardingTaskGroup { tries in
+            while !Task.isCancelled {
+                let (pages, pause) = step()
+                for (page, entry) in pages { tries.addTask { await self.deliver(page, entry) } }
+                if isStopping { return }  // The group waits for the tries under way.
+                await rest(pause)
+            }
+        }
+    }
+
+    /// Begins no more tries; `run` returns when those under way have an outcome.
+    public func stop() {
+        isStopping = true
+        wake.signal()
+    }
+
+    /// Sleeps until something is due or somebody calls.
+    private func rest(_ pause: Milliseconds?) async {
+        await withTaskGroup(of: Void.self) { race in
+            race.addTask { await self.wake.wait() }
+            if let pause {
+                // Cancelled when called first: as it should.
+                race.addTask { try? await self.clock.sleep(for: max(pause, 1)) }
+            }
+            await race.next()
+            race.cancelAll()
+        }
+    }
+
+    /// The moment; when the wall clock was set since the last look, the timers move with it.
+    private func look() -> Timestamp {
+        let (now, uptime) = (clock.now(), clock.uptimeNanoseconds())
+        let passed = Milliseconds((uptime - min(lastLook.uptime, uptime)) / 1_000_000)
+        let jump = (now - lastLook.wall) - passed
+        if abs(jump) > 1000 {
+            groups.shiftTimers(by: jump)
+            outbox.shiftTimers(by: jump)
+        }
+        lastLook = (now, uptime)
+        return now
+    }
+
+    /// Decides, commits, and returns what is to be sent now and how long to rest then.
+    private func step() -> (pages: [(Page, OutboxEntry)], pause: Milliseconds?) {
+        let now = look()
+        var (notifications, changes) = groups.flush(now: now)
+        for notification in notifications {
+            let targets = (settings.receivers[notification.receiver]?.channels ?? []).filter {
+                $0.channel.sendsResolved || !notification.tellsOnlyEnds
+            }
+            for (_, channel) in targets {
+                figures.pages.add(["channel": channel.kind, "receiver": notification.receiver])
+            }
+            changes += outbox.add(notification, through: targets.map(\.id), now: now)
+        }
+        let due: (entries: [OutboxEntry], changes: [StateChange]) = isStopping ? ([], []) : outbox.takeDue(now: now)
+        changes += due.changes
+        var isUnjournalled = false
+        if !changes.isEmpty, case .volatile = store.commit(changes) {
+            // A page is never held back by a disk; it says so itself.
+            isUnjournalled = true
+            figures.unjournalled.add(due.entries.count)
+        }
+        figures.show(groups, &outbox)
+        let pages = due.entries.map { entry in
+            var page = Page(entry.notification, key: entry.id)
+            (page.attempt, page.isPossiblyRepeated) = (entry.attempts, entry.unknownOutcomes > 0)
+            (page.isUnjournalled, page.externalURL) = (isUnjournalled, externalURL)
+            return (page, entry)
+        }
+        let next = [groups.nextFlush, isStopping ? nil : outbox.nextDue].compactMap(\.self).min()
+        return (pages, next.map { $0 - now })
+    }
+
+    /// One try, from request to outcome.
+    private nonisolated func deliver(_ page: Page, _ entry: OutboxEntry) async {
+        let began = clock.uptimeNanoseconds()
+        guard let target = await channels[entry.channelID] else {
+            let message = "\(entry.channelID) is not configured any more"
+            return await finish(entry, .refused(.unconfigured, message), kind: "none", latency: 0)
+        }
+        let kind = target.channel.kind
+        figures.attempts.add(["channel": kind])
+        if entry.attempts > 1 { figures.retries.add(["channel": kind]) }
+        let outcome = await Sending.outcome(
+            of: page, through: target.channel, transport: transport, files: files, now: clock.now)
+        let latency = Milliseconds((clock.uptimeNanoseconds() - began) / 1_000_000)
+        await finish(entry, outcome, kind: kind, latency: latency)
+    }
+
+    private func finish(_ entry: OutboxEntry, _ outcome: Outbox.Outcome, kind: String, latency: Milliseconds) {
+        let now = look()
+        guard let (left, changes) = outbox.finish(entry.id, outcome, jitter: random.fraction(), now: now) else {
+            return
+        }
+        store.commit(changes)
+        figures.latency.record(kind, seconds: Double(latency) / 1000)
+        var (shown, message) = (Delivery.Outcome.accepted, "")
+        switch outcome {
+        case .accepted: break
+        case .refused(let reason, let text):
+            (shown, message) = (.refused, text)
+            figures.failures.add(["channel": kind, "reason": reason.rawValue])
+        case .failed(let reason, let text, _, let mayHaveArrived):
+            (shown, message) = (mayHaveArrived ? .unknown : .failed, text)
+            figures.failures.add(["channel": kind, "reason": reason.rawValue])
+            if mayHaveArrived { figures.unknown.add(["channel": kind]) }
+        }
+        let isGone = outbox.entries[entry.id] == nil
+        if isGone, shown != .accepted { countRefusal(entry.channelID) }
+        var next: Timestamp?
+        if case .waiting(let until) = left.state, !isGone { next = until }
+        deliveries.append(
+            Delivery(
+                time: now, receiver: entry.notification.receiver, channelID: entry.channelID, kind: kind,
+                notificationID: entry.notification.id, groupKey: entry.notification.groupKey,
+                title: entry.notification.title, isFiring: entry.notification.isFiring, attempt: entry.attempts,
+                latency: latency, outcome: shown, message: message, nextTry: next))
+        if deliveries.count > Dispatcher.rememberedDeliveries { deliveries.removeFirst() }
+        figures.show(groups, &outbox)
+        wake.signal()
+    }
+
+    private func countRefusal(_ channelID: String) {
+        let kind = channelID.split(separator: "/").dropLast().last.map(String.init) ?? "none"
+        figures.refusals.add(["channel": kind])
+    }
+
+    /// Everything, for pages and the API.
+    public func snapshot() -> DispatcherSnapshot {
+        DispatcherSnapshot(
+            groups: groups.groups.values.sorted { ($0.key, $0.receiver) < ($1.key, $1.receiver) },
+            outbox: outbox.entries.values.sorted { $0.createdAt < $1.createdAt }, deliveries: deliveries.reversed(),
+            deadLetters: outbox.deadLetters.reversed())
+    }
+
+    /// Its figures.
+    public nonisolated func metrics() -> [MetricFamily] { figures.families(now: clock.now()) }
+}
+
+extension DispatcherFigures {
+    func show(_ groups: AlertGroups, _ outbox: inout Outbox) {
+        let shown = Gauges(
+            outboxLength: outbox.entries.count, oldest: outbox.oldest(), groups: groups.groups.count)
+        gauges.withLock { $0 = shown }
+    }
+}

@@ -1,0 +1,102 @@
+public import Alerting
+public import Basics
+public import Settings
+
+/// A receiver's name with its channels.
+public struct Receiver: Sendable {
+    /// As the routes call it.
+    public let name: String
+    /// In the order of the file; the id is `receiver/kind/index`.
+    public let channels: [(id: String, channel: any Channel)]
+
+    /// A receiver of channels, which get their ids here.
+    public init(name: String, channels: [any Channel]) {
+        self.name = name
+        var counts: [String: Int] = [:]
+        self.channels = channels.map { channel in
+            let index = counts[channel.kind, default: 0]
+            counts[channel.kind] = index + 1
+            return (id: "\(name)/\(channel.kind)/\(index)", channel: channel)
+        }
+    }
+}
+
+/// `route`, `receivers` and Alertmanager's part of `global`.
+public struct NotifyingSettings: Sendable {
+    /// The routes.
+    public var tree: RouteTree
+    /// By name.
+    public var receivers: [String: Receiver]
+    /// After what time an alert from outside that is not told again is over. Default: 5 min.
+    public var resolveTimeout: Milliseconds = 300_000
+
+    /// Settings by their parts.
+    public init(tree: RouteTree, receivers: [Receiver]) {
+        self.tree = tree
+        self.receivers = Dictionary(receivers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
+    }
+
+    /// Nobody is told anything.
+    public static let none = NotifyingSettings(tree: RouteTree(receiver: "none"), receivers: [])
+
+    /// Takes its sections of the daemon's file. `global` is shared with other rooms: whoever owns the file calls its
+    /// `finish`.
+    public init(from root: SettingsMap) throws(SettingsError) {
+        var http = HTTPSettings()
+        var (slackURL, pagerDutyURL): (Secret?, String) = (nil, "https://events.pagerduty.com/v2/enqueue")
+        if let global = try root.takeMap("global") {
+            resolveTimeout = try global.takeDuration("resolve_timeout", default: resolveTimeout)
+            if let map = try global.takeMap("http_config") { http = try HTTPSettings(from: map) }
+            slackURL = try global.takeSecret("slack_api_url")
+            if let slackURL { try global.checkURL(slackURL, "slack_api_url") }
+            pagerDutyURL = try global.take("pagerduty_url", default: pagerDutyURL)
+            try global.checkURL(Secret(pagerDutyURL), "pagerduty_url")
+            let others = ["smtp_", "opsgenie_", "wechat_", "victorops_", "telegram_", "webex_", "rocketchat_", "jira_"]
+            let more = ["mattermost_webhook_url", "mattermost_webhook_url_file", "slack_app_token", "slack_app_url"]
+            let refused = global.keys.filter { key in more.contains(key) || others.contains { key.hasPrefix($0) } }
+            try global.refuse(refused, offered)
+        }
+        try root.refuse(["templates"], "leave it out; messages are made from the alerts' labels and annotations")
+        try root.refuse(
+            ["tracing", "event_recorder"], "leave it out; deliveries are listed by the API and in /metrics")
+        var receivers: [Receiver] = []
+        for map in try root.takeMaps("receivers") {
+            let receiver = try Receiver(from: map, slackURL: slackURL, pagerDutyURL: pagerDutyURL, http: http)
+            guard !receivers.contains(where: { $0.name == receiver.name }) else {
+                throw map.error("name", "the receiver '\(receiver.name)' is already defined; give it another name")
+            }
+            receivers.append(receiver)
+        }
+        tree = try RouteTree(from: root, receivers: Set(receivers.map(\.name)), fallback: "none")
+        self.receivers = Dictionary(uniqueKeysWithValues: receivers.map { ($0.name, $0) })
+    }
+}
+
+private let offered = "use webhook_configs, slack_configs or pagerduty_configs"
+
+extension Receiver {
+    init(
+        from map: SettingsMap, slackURL: Secret?, pagerDutyURL: String, http: HTTPSettings
+    ) throws(SettingsError) {
+        let name: String = try map.require("name")
+        guard !name.isEmpty else { throw map.error("name", "must not be empty") }
+        let kinds = [
+            "discord", "email", "incidentio", "jira", "mattermost", "msteams", "msteamsv2", "opsgenie", "pushover",
+            "rocketchat", "sns", "telegram", "victorops", "webex", "wechat",
+        ]
+        try map.refuse(kinds.map { "\($0)_configs" }, offered)
+        try map.refuse(["labels"], "leave it out")
+        var channels: [any Channel] = []
+        for map in try map.takeMaps("webhook_configs") {
+            channels.append(try WebhookChannel(from: map, defaults: http))
+        }
+        for map in try map.takeMaps("slack_configs") {
+            channels.append(try SlackChannel(from: map, apiURL: slackURL, defaults: http))
+        }
+        for map in try map.takeMaps("pagerduty_configs") {
+            channels.append(try PagerDutyChannel(from: map, url: pagerDutyURL, defaults: http))
+        }
+        try map.finish()
+        self.init(name: name, channels: channels)
+    }
+}

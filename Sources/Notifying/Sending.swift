@@ -1,0 +1,123 @@
+internal import Alerting
+public import Basics
+internal import Model
+public import Settings
+public import Transport
+
+/// One try to deliver a page: the request, the network, the judgement.
+enum Sending {
+    /// What came of it. No message holds a secret.
+    static func outcome(
+        of page: Page, through channel: any Channel, transport: any HTTPTransport, files: Secret.FileReader,
+        now: () -> Timestamp
+    ) async -> Outbox.Outcome {
+        let request: HTTPRequest
+        do {
+            request = try channel.request(for: page, reading: files)
+        } catch {
+            return .failed(.secret, "\(error)", after: nil, mayHaveArrived: false)
+        }
+        let outcome: Outbox.Outcome
+        do {
+            let response = try await transport.send(request)
+            switch channel.verdict(on: response) {
+            case .accepted: outcome = .accepted
+            case .refused(let reason, let text): outcome = .refused(reason, text)
+            case .retry(let reason, let after, let text):
+                let asked = response.header("retry-after").flatMap { retryAfter($0, now: now()) }
+                outcome = .failed(reason, text, after: asked ?? after, mayHaveArrived: false)
+            }
+        } catch {
+            let reason: FailureReason = error.isOutcomeUnknown ? .interrupted : .unreachable
+            outcome = .failed(reason, "\(error)", after: nil, mayHaveArrived: error.isOutcomeUnknown)
+        }
+        return redacted(outcome, channel.secrets(reading: files))
+    }
+
+    /// Cuts secrets out of what a receiver or a library says.
+    private static func redacted(_ outcome: Outbox.Outcome, _ secrets: [String]) -> Outbox.Outcome {
+        func redacted(_ text: String) -> String {
+            secrets.reduce(text) { $0.replacing($1, with: Secret("").description) }
+        }
+        return switch outcome {
+        case .accepted: .accepted
+        case .refused(let reason, let text): .refused(reason, redacted(text))
+        case .failed(let reason, let text, let after, let unknown):
+            .failed(reason, redacted(text), after: after, mayHaveArrived: unknown)
+        }
+    }
+}
+
+/// The wait that `Retry-After` asks for: seconds, or until an HTTP date; nil when it is neither.
+///
+/// - SeeAlso: RFC 9110, 5.6.7 and 10.2.3.
+func retryAfter(_ text: String, now: Timestamp) -> Milliseconds? {
+    if let seconds = Int64(text), seconds >= 0 { return min(seconds, 86_400 * 365) * 1000 }
+    let parts = text.split(separator: " ")
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    guard parts.count == 6, parts[5] == "GMT", let day = Int(parts[1]), let year = Int(parts[3]),
+        let month = months.firstIndex(of: String(parts[2])), (1970...9999).contains(year),
+        (1...CivilDate.days(inMonth: month + 1, of: year)).contains(day)
+    else { return nil }
+    let time = parts[4].split(separator: ":").compactMap { Int64($0) }
+    guard time.count == 3, time.allSatisfy({ (0..<61).contains($0) }), time[0] < 24 else { return nil }
+    let days = CivilDate(year: year, month: month + 1, day: day).daysSinceEpoch
+    let moment = Timestamp(milliseconds: ((days * 24 + time[0]) * 60 + time[1]) * 60_000 + time[2] * 1000)
+    return max(0, moment - now)
+}
+
+/// Pages that are only a test: sent once, at once, outside the outbox.
+public enum TestPage {
+    /// What came of a test through one channel.
+    public struct Result: Sendable, Hashable {
+        /// The channel's id, `receiver/kind/index`.
+        public let channelID: String
+        /// Whether the receiver took it.
+        public let isAccepted: Bool
+        /// In words, without secrets.
+        public let message: String
+        /// How long it took.
+        public let latency: Milliseconds
+    }
+
+    /// Sends a test through each channel of a receiver, one after the other.
+    public static func send(
+        to receiver: Receiver, transport: any HTTPTransport, clock: any TimeSource, externalURL: String,
+        files: Secret.FileReader
+    ) async -> [Result] {
+        var results: [Result] = []
+        for (id, channel) in receiver.channels {
+            var page = Page(notification(for: receiver.name, now: clock.now()), key: "")
+            page.key = "\(page.notification.id)/\(id)"
+            page.externalURL = externalURL
+            let began = clock.uptimeNanoseconds()
+            let outcome = await Sending.outcome(
+                of: page, through: channel, transport: transport, files: files, now: clock.now)
+            let latency = Milliseconds((clock.uptimeNanoseconds() - began) / 1_000_000)
+            let (isAccepted, message) =
+                switch outcome {
+                case .accepted: (true, "accepted")
+                case .refused(_, let text): (false, "refused: \(text)")
+                case .failed(_, let text, _, false): (false, "failed: \(text)")
+                case .failed(_, let text, _, true): (false, "may have arrived: \(text)")
+                }
+            results.append(Result(channelID: id, isAccepted: isAccepted, message: message, latency: latency))
+        }
+        return results
+    }
+
+    /// A notification that says it is a test.
+    static func notification(for receiver: String, now: Timestamp) -> Notification {
+        let alert = Alert(
+            labels: ["alertname": "VedetteTest", "severity": "info"],
+            annotations: [
+                "summary": "This is a test page",
+                "description": "Somebody ran 'vedette notify test \(receiver)'. Nothing is wrong.",
+            ], value: 1, startsAt: now)
+        let labels: Labels = ["alertname": "VedetteTest"]
+        let id = "test-\(now.milliseconds)"
+        return Notification(
+            id: id, groupID: id, groupKey: "{}:\(labels.alertmanagerText)", receiver: receiver, reason: .first,
+            groupLabels: labels, items: [Notification.Item(alert, isResolved: false)], decidedAt: now)
+    }
+}

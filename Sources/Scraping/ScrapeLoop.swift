@@ -1,0 +1,409 @@
+public import Basics
+internal import Exposition
+public import Model
+public import Settings
+internal import Synchronization
+public import Transport
+
+/// Fetches its targets, each in its slot, and hands what they said to the store. It belongs to one thread, which calls
+/// `step` again and again; under simulation a task does.
+///
+/// The network is driven by the fetcher, time by the steady clock, so that a jump of the wall clock stops nothing; only the
+/// samples' timestamps come from the wall clock, snapped to the slot when they are close to it.
+public final class ScrapeLoop {
+    private final class Runtime {
+        let watched: WatchedTarget
+        let phase: Milliseconds
+        var handle: Int?
+        var isRunning = false
+        /// The moment of the fetch that runs, and the slot of the next.
+        var moment = Timestamp(milliseconds: 0)
+        var nextSlot = Timestamp(milliseconds: 0)
+        var cache = PageCache()
+        /// References of the series about the target itself, by name and field.
+        var own: [String: SeriesReference] = [:]
+        var ownFive: [SeriesReference] = []
+        var lastFields: [String] = []
+
+        init(_ watched: WatchedTarget) {
+            self.watched = watched
+            phase = watched.target.phase
+        }
+    }
+
+    /// What other threads leave for the loop.
+    public final class Mailbox: Sendable {
+        fileprivate let targets = Mutex<[WatchedTarget]?>(nil)
+        fileprivate let isStopped = Mutex(false)
+        private let wake = Mutex<(@Sendable () -> Void)?>(nil)
+
+        /// An empty mailbox.
+        public init() {}
+
+        /// How the loop's thread is woken from its wait for the network.
+        public func setWake(_ wake: @escaping @Sendable () -> Void) { self.wake.withLock { $0 = wake } }
+
+        /// Gives the loop its targets in place of those it has.
+        public func set(_ watched: [WatchedTarget]) {
+            targets.withLock { $0 = watched }
+            wake.withLock { $0 }?()
+        }
+        /// Tells the loop's driver to end.
+        public func stop() {
+            isStopped.withLock { $0 = true }
+            wake.withLock { $0 }?()
+        }
+        /// Whether the driver is to end.
+        public var shouldStop: Bool { isStopped.withLock { $0 } }
+    }
+
+    /// Where new targets arrive.
+    public let mailbox: Mailbox
+    private let fetcher: any Fetcher
+    private let clock: any TimeSource
+    private let sink: any SampleSink
+    private let figures: ScrapeFigures
+    private let readFile: Secret.FileReader
+    private let log: any LogSink
+    private var runtimes: [ObjectIdentifier: Runtime] = [:]
+    private var byHandle: [Int: Runtime] = [:]
+    private var due = DueQueue()
+    private var ids: [Int: Runtime] = [:]
+    private var nextID = 0
+    private var batch = SampleBatch(timestamp: Timestamp(milliseconds: 0))
+
+    /// A loop without targets.
+    public init(
+        mailbox: Mailbox, fetcher: any Fetcher, clock: any TimeSource, sink: any SampleSink, figures: ScrapeFigures,
+        log: any LogSink, readFile: @escaping Secret.FileReader
+    ) {
+        (self.mailbox, self.fetcher, self.clock, self.sink) = (mailbox, fetcher, clock, sink)
+        (self.figures, self.log, self.readFile) = (figures, log, readFile)
+    }
+
+    private var uptime: Milliseconds { Milliseconds(clock.uptimeNanoseconds() / 1_000_000) }
+
+    /// Does what is due, waits for the network for at most `wait`, and takes what came; answers how long nothing more
+    /// will be due.
+    @discardableResult
+    public func step(wait: Milliseconds) -> Milliseconds {
+        if let targets = mailbox.targets.withLock({ targets in
+            defer { targets = nil }
+            return targets
+        }) {
+            replace(with: targets)
+        }
+        let now = uptime
+        while let next = due.first, next.due <= now {
+            due.removeFirst()
+            if let runtime = ids[next.id] { begin(runtime, id: next.id, late: now - next.due) }
+        }
+        let idle = due.first.map { max(0, $0.due - uptime) } ?? 60_000
+        fetcher.poll(for: min(wait, idle)) { result in finish(result) }
+        return due.first.map { max(0, $0.due - uptime) } ?? 60_000
+    }
+
+    // MARK: Targets
+
+    private func replace(with targets: [WatchedTarget]) {
+        let wanted = Set(targets.map(ObjectIdentifier.init))
+        for (identity, runtime) in runtimes where !wanted.contains(identity) {
+            runtimes[identity] = nil
+            for (id, other) in ids where other === runtime { ids[id] = nil }
+            if let handle = runtime.handle {
+                fetcher.discard(handle)
+                byHandle[handle] = nil
+            }
+            retire(runtime)
+        }
+        for watched in targets where runtimes[ObjectIdentifier(watched)] == nil {
+            let runtime = Runtime(watched)
+            runtimes[ObjectIdentifier(watched)] = runtime
+            nextID += 1
+            ids[nextID] = runtime
+            schedule(runtime, id: nextID)
+        }
+    }
+
+    /// A target that is gone ends its series.
+    private func retire(_ runtime: Runtime) {
+        batch.reset(to: clock.now())
+        runtime.cache.markStale(into: &batch)
+        for reference in runtime.ownFive + Array(runtime.own.values) { batch.append(reference, SpecialValue.stale) }
+        count(sink.append(batch))
+    }
+
+    private func schedule(_ runtime: Runtime, id: Int) {
+        let now = clock.now().milliseconds
+        let interval = runtime.watched.target.interval
+        let slot = (now - runtime.phase).flooringDivision(by: interval) * interval + runtime.phase + interval
+        runtime.nextSlot = Timestamp(milliseconds: slot)
+        due.insert(due: uptime + slot - now, id: id)
+    }
+
+    // MARK: Fetching
+
+    private func begin(_ runtime: Runtime, id: Int, late: Milliseconds) {
+        let target = runtime.watched.target
+        let slot = runtime.nextSlot
+        figures.missed.add(Int(late / target.interval))
+        schedule(runtime, id: id)
+        guard !runtime.isRunning else {
+            figures.missed.add()
+            return
+        }
+        runtime.moment = snapped(slot, interval: target.interval)
+        guard let handle = runtime.handle ?? prepare(runtime) else { return }
+        runtime.isRunning = true
+        fetcher.start(handle)
+    }
+
+    /// The slot itself when now is close to it, as Prometheus does so that timestamps compress; else now.
+    private func snapped(_ slot: Timestamp, interval: Milliseconds) -> Timestamp {
+        let now = clock.now()
+        return abs(now - slot) <= min(10, interval / 100) ? slot : now
+    }
+
+    private func prepare(_ runtime: Runtime) -> Int? {
+        do {
+            let handle = try fetcher.prepare(runtime.watched.target.request(reading: readFile))
+            // A secret in a file may be exchanged while running: such a request is made anew each time.
+            runtime.handle = handle
+            byHandle[handle] = runtime
+            return handle
+        } catch {
+            fail(runtime, .request, "the request cannot be made: \(error)", duration: 0)
+            return nil
+        }
+    }
+
+    private func finish(_ result: consuming FetchResult) {
+        guard let runtime = byHandle[result.handle] else { return fetcher.recycle(result.body) }
+        runtime.isRunning = false
+        figures.scrapes.add()
+        if runtime.watched.target.client.usesFiles, let handle = runtime.handle {
+            fetcher.discard(handle)
+            byHandle[handle] = nil
+            runtime.handle = nil
+        }
+        var body = result.body
+        switch runtime.watched.target.kind {
+        case .metrics(let honorsLabels, let honorsTimestamps, let sampleLimit):
+            if let (failure, reason) = ScrapeLoop.failure(result) {
+                fail(runtime, failure, reason, duration: result.durationSeconds)
+            } else {
+                take(
+                    &body, runtime, honorsLabels: honorsLabels, honorsTimestamps: honorsTimestamps, limit: sampleLimit,
+                    duration: result.durationSeconds)
+            }
+        case .health(let check):
+            let report = check.judge(
+                status: result.status, body: body, durationSeconds: result.durationSeconds, error: result.error)
+            take(report, of: check, runtime, status: result.status, duration: result.durationSeconds)
+        }
+        fetcher.recycle(body)
+    }
+
+    private static func failure(_ result: borrowing FetchResult) -> (ScrapeFailure, String)? {
+        if let error = result.error {
+            switch error {
+            case .invalid(let reason): return (.request, reason)
+            case .unreachable(let reason): return (.unreachable, reason)
+            case .interrupted("timed out", _): return (.timeout, "timed out")
+            case .interrupted(let reason, _): return (.interrupted, reason)
+            case .tooLarge(let limit):
+                return (.bodyLimit, "the page is longer than body_size_limit, \(limit) bytes; raise it or expose less")
+            }
+        }
+        guard result.status == 200 else { return (.status, "server returned HTTP status \(result.status)") }
+        if let type = result.contentType,
+            type.hasPrefix("application/openmetrics-text") || type.hasPrefix("application/vnd.")
+        {
+            return (
+                .format, "the content type \(type) is not read yet; let the target answer text/plain; version=0.0.4"
+            )
+        }
+        return nil
+    }
+
+    // MARK: Pages
+
+    private func take(
+        _ body: inout [UInt8], _ runtime: Runtime, honorsLabels: Bool, honorsTimestamps: Bool, limit: Int,
+        duration: Double
+    ) {
+        batch.reset(to: runtime.moment)
+        let before = runtime.cache.parsedLines
+        do throws(ExpositionError) {
+            let labels = runtime.watched.target.labels
+            let summary = try runtime.cache.read(
+                &body, into: &batch, honorsTimestamps: honorsTimestamps, limit: limit
+            ) { (scraped) throws(ExpositionError) in
+                try ScrapeLoop.merge(&scraped, with: labels, honorsLabels: honorsLabels)
+                return sink.reference(of: Labels(scraped))
+            }
+            figures.samples.add(summary.samples)
+            figures.refusedSeries.add(summary.refused)
+            figures.parsedLines.add(runtime.cache.parsedLines - before)
+            report(runtime, up: 1, duration: duration, scraped: summary.samples, added: summary.added)
+            count(sink.append(batch))
+            let at = runtime.moment
+            runtime.watched.update { status in
+                (status.health, status.lastScrape, status.samples) = (.up, at, summary.samples)
+                status.lastDurationSeconds = duration
+                if !status.lastError.isEmpty { status.lastError = "" }
+            }
+        } catch {
+            let kind: ScrapeFailure = error.line == 0 ? .sampleLimit : .format
+            fail(runtime, kind, error.line == 0 ? error.message : "line \(error)", duration: duration, keepsPage: false)
+        }
+    }
+
+    /// Lays the target's labels over the scraped ones, as `honor_labels` says.
+    private static func merge(
+        _ scraped: inout [Label], with labels: Labels, honorsLabels: Bool
+    ) throws(ExpositionError) {
+        for label in scraped where label.value.utf8.count + label.name.utf8.count > ScrapeJob.labelBytesLimit {
+            throw ExpositionError(
+                line: 0, column: 1,
+                message: "the label '\(label.name.prefix(64))' is longer than \(ScrapeJob.labelBytesLimit) bytes")
+        }
+        for label in labels.sorted {
+            if let index = scraped.firstIndex(where: { $0.name == label.name }) {
+                if honorsLabels { continue }
+                var name = "exported_" + label.name
+                while scraped.contains(where: { $0.name == name }) || !labels[name].isEmpty {
+                    name = "exported_" + name
+                }
+                scraped[index].name = name
+            }
+            scraped.append(label)
+        }
+    }
+
+    private func fail(
+        _ runtime: Runtime, _ failure: ScrapeFailure, _ reason: String, duration: Double, keepsPage: Bool = true
+    ) {
+        figures.failures.add(failure.rawValue)
+        batch.reset(to: runtime.moment)
+        if case .metrics = runtime.watched.target.kind {
+            runtime.cache.markStale(into: &batch)
+            if !keepsPage { runtime.cache.reset() }
+            report(runtime, up: 0, duration: duration, scraped: 0, added: 0)
+        }
+        count(sink.append(batch))
+        note(runtime, health: .down, error: reason, duration: duration)
+    }
+
+    private func note(_ runtime: Runtime, health: TargetStatus.Health, error: String, duration: Double) {
+        let before = runtime.watched.status
+        let at = runtime.moment
+        runtime.watched.update { status in
+            (status.health, status.lastError, status.lastScrape) = (health, error, at)
+            status.lastDurationSeconds = duration
+        }
+        let target = runtime.watched.target
+        if health == .down, before.health != .down {
+            log.write(
+                LogEvent(
+                    .warning, "target-down", "\(target.url) is down: \(error)", [("target", target.labels.description)])
+            )
+        } else if health == .up, before.health == .down {
+            log.write(
+                LogEvent(.info, "target-up", "\(target.url) is up again", [("target", target.labels.description)]))
+        }
+    }
+
+    private static let ownNames = [
+        "up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
+        "scrape_series_added",
+    ]
+
+    private func report(_ runtime: Runtime, up: Double, duration: Double, scraped: Int, added: Int) {
+        if runtime.ownFive.isEmpty {
+            for name in ScrapeLoop.ownNames {
+                var labels = runtime.watched.target.labels
+                labels[Labels.nameLabel] = name
+                runtime.ownFive.append(sink.reference(of: labels) ?? 0)
+            }
+        }
+        let own = runtime.ownFive
+        batch.append(own[0], up)
+        batch.append(own[1], duration)
+        batch.append(own[2], Double(scraped))
+        batch.append(own[3], Double(scraped))
+        batch.append(own[4], Double(added))
+    }
+
+    // MARK: Health checks
+
+    private func take(
+        _ report: HealthReport, of check: HealthCheck, _ runtime: Runtime, status: Int, duration: Double
+    ) {
+        figures.checks.add()
+        if !report.isUp { figures.failedChecks.add() }
+        batch.reset(to: runtime.moment)
+        append(runtime, "health_check_up", report.isUp ? 1 : 0)
+        append(runtime, "health_check_duration_seconds", duration)
+        append(runtime, "health_check_status_code", Double(status))
+        for (field, value) in report.values { append(runtime, "health_check_value", value, field: field) }
+        let fields = report.values.map(\.field)
+        for field in runtime.lastFields where !fields.contains(field) {
+            append(runtime, "health_check_value", SpecialValue.stale, field: field)
+        }
+        runtime.lastFields = fields
+        count(sink.append(batch))
+        note(
+            runtime, health: report.isUp ? .up : .down, error: report.failures.joined(separator: "; "),
+            duration: duration)
+    }
+
+    private func append(_ runtime: Runtime, _ name: String, _ value: Double, field: String = "") {
+        let key = field.isEmpty ? name : "\(name)/\(field)"
+        if runtime.own[key] == nil {
+            var labels = runtime.watched.target.labels
+            labels[Labels.nameLabel] = name
+            labels["field"] = field
+            runtime.own[key] = sink.reference(of: labels)
+        }
+        if let reference = runtime.own[key] { batch.append(reference, value) }
+    }
+
+    private func count(_ outcome: AppendOutcome) {
+        if outcome.duplicates > 0 { figures.duplicates.add(outcome.duplicates) }
+        if outcome.outOfOrder > 0 { figures.outOfOrder.add(outcome.outOfOrder) }
+        if outcome.outOfBounds > 0 { figures.outOfBounds.add(outcome.outOfBounds) }
+    }
+}
+
+/// Numbers by the time they are due: a binary heap.
+struct DueQueue {
+    private var heap: [(due: Milliseconds, id: Int)] = []
+
+    var first: (due: Milliseconds, id: Int)? { heap.first }
+
+    mutating func insert(due: Milliseconds, id: Int) {
+        heap.append((due, id))
+        var child = heap.count - 1
+        while child > 0, heap[child].due < heap[(child - 1) / 2].due {
+            heap.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    mutating func removeFirst() {
+        heap.swapAt(0, heap.count - 1)
+        heap.removeLast()
+        var parent = 0
+        while true {
+            var smallest = parent
+            for child in [2 * parent + 1, 2 * parent + 2]
+            where child < heap.count && heap[child].due < heap[smallest].due {
+                smallest = child
+            }
+            if smallest == parent { return }
+            heap.swapAt(parent, smallest)
+            parent = smallest
+        }
+    }
+}

@@ -1,0 +1,102 @@
+public import Basics
+public import Model
+public import Notifying
+public import Query
+public import Rules
+public import Scraping
+
+/// What the handlers may look at: snapshots, and nothing that they change.
+public struct APIContext: Sendable {
+    /// PromQL over the store.
+    public var engine: QueryEngine
+    /// The targets and how they are.
+    public var targets: ScrapeManager
+    /// The rules and their alerts.
+    public var rules: RuleScheduler
+    /// The groups and pages.
+    public var dispatcher: Dispatcher
+    /// The clock.
+    public var clock: any TimeSource
+    /// Every room's own figures.
+    public var metrics: @Sendable () -> [MetricFamily]
+    /// Nil when ready, else why not.
+    public var unreadiness: @Sendable () -> String?
+    /// Reads the configuration again; answers what is wrong with it.
+    public var reload: @Sendable () async -> String?
+    /// What the daemon is.
+    public var version: String
+    /// When it started.
+    public var startedAt: Timestamp
+
+    /// A context by its parts.
+    public init(
+        engine: QueryEngine, targets: ScrapeManager, rules: RuleScheduler, dispatcher: Dispatcher,
+        clock: any TimeSource, metrics: @escaping @Sendable () -> [MetricFamily],
+        unreadiness: @escaping @Sendable () -> String?, reload: @escaping @Sendable () async -> String?,
+        version: String, startedAt: Timestamp
+    ) {
+        (self.engine, self.targets, self.clock, self.metrics) = (engine, targets, clock, metrics)
+        (self.rules, self.dispatcher, self.reload) = (rules, dispatcher, reload)
+        (self.unreadiness, self.version, self.startedAt) = (unreadiness, version, startedAt)
+    }
+}
+
+/// The HTTP interface as a function from request to answer.
+public struct API: Sendable {
+    let context: APIContext
+
+    /// Over a daemon's insides.
+    public init(_ context: APIContext) { self.context = context }
+
+    private typealias Handler = @Sendable (API, APIRequest) async throws -> APIResponse
+
+    private static let routes: [String: (methods: [String], handler: Handler)] = [
+        "/metrics": (["GET"], { api, _ in api.metrics() }),
+        "/-/healthy": (["GET", "HEAD"], { _, _ in .text("Vedette is healthy.\n") }),
+        "/-/ready": (["GET", "HEAD"], { api, _ in api.ready() }),
+        "/api/v1/query": (["GET", "POST"], { try $0.query($1) }),
+        "/api/v1/query_range": (["GET", "POST"], { try $0.queryRange($1) }),
+        "/api/v1/series": (["GET", "POST"], { try $0.series($1) }),
+        "/api/v1/labels": (["GET", "POST"], { try $0.labels($1) }),
+        "/api/v1/targets": (["GET"], { api, request in api.targets(request) }),
+        "/api/v1/rules": (["GET"], { await $0.rules($1) }),
+        "/api/v1/alerts": (["GET"], { api, _ in await api.alerts() }),
+        "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
+        "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
+        "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
+        "/api/v1/status/buildinfo": (["GET"], { api, _ in api.buildInformation() }),
+        "/api/v1/status/runtimeinfo": (["GET"], { api, _ in api.runtimeInformation() }),
+    ]
+
+    /// Answers a request. A query runs on the executor of the calling task, which must be one that may be busy.
+    public func answer(_ request: APIRequest) async -> APIResponse {
+        do {
+            if let route = API.routes[request.path] {
+                guard route.methods.contains(request.method) else { return .text("Method Not Allowed\n", status: 405) }
+                return try await route.handler(self, request)
+            }
+            let prefix = "/api/v1/label/", suffix = "/values"
+            if request.path.hasPrefix(prefix), request.path.hasSuffix(suffix), request.path.count > 20 {
+                let name = request.path.dropFirst(prefix.count).dropLast(suffix.count)
+                return try labelValues(String(name), request)
+            }
+            return .text("404 page not found\n", status: 404)
+        } catch let error as APIError {
+            return error.response
+        } catch {
+            return APIError(status: 500, type: "internal", message: "\(error)").response
+        }
+    }
+
+    private func metrics() -> APIResponse {
+        APIResponse(contentType: API.metricsContentType, body: API.page(context.metrics()))
+    }
+
+    private func reload() async -> APIResponse {
+        await context.reload().map { .text("\($0)\n", status: 400) } ?? .text("reloaded\n")
+    }
+
+    private func ready() -> APIResponse {
+        context.unreadiness().map { .text($0 + "\n", status: 503) } ?? .text("Vedette is ready.\n")
+    }
+}

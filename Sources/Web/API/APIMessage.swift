@@ -1,0 +1,93 @@
+public import Basics
+
+/// A request as the handlers see it: no socket, no framework.
+public struct APIRequest: Sendable {
+    /// `GET`, `POST`, …
+    public var method: String
+    /// Decoded, without the query.
+    public var path: String
+    /// The query's and a form's parameters, decoded, in order.
+    public var parameters: [(name: String, value: String)]
+    /// The body of what is no form.
+    public var body: [UInt8]
+
+    /// A request by its parts.
+    public init(method: String = "GET", path: String, query: String = "", body: [UInt8] = [], isForm: Bool = false) {
+        (self.method, self.path, self.body) = (method, path, isForm ? [] : body)
+        parameters = APIRequest.decode(query)
+        if isForm { parameters += APIRequest.decode(String(decoding: body, as: UTF8.self)) }
+    }
+
+    /// The first value of a parameter, nil when it is absent or empty.
+    public func parameter(_ name: String) -> String? {
+        parameters.first { $0.name == name && !$0.value.isEmpty }?.value
+    }
+    /// All values of a parameter.
+    public func all(_ name: String) -> [String] { parameters.filter { $0.name == name }.map(\.value) }
+
+    private static func decode(_ text: String) -> [(name: String, value: String)] {
+        text.split(separator: "&").map { pair in
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            return (percentDecoded(parts[0]), parts.count > 1 ? percentDecoded(parts[1]) : "")
+        }
+    }
+
+    /// `%XX` and `+` of a form.
+    static func percentDecoded(_ text: Substring) -> String {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "+") {
+                bytes.append(0x20)
+            } else if byte == UInt8(ascii: "%"), rest.count >= 2,
+                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+            {
+                bytes.append(value)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// An answer.
+public struct APIResponse: Sendable {
+    /// 200, 400, …
+    public var status: Int
+    /// The body's type.
+    public var contentType: String
+    /// The body.
+    public var body: [UInt8]
+
+    /// An answer by its parts.
+    public init(status: Int = 200, contentType: String, body: [UInt8]) {
+        (self.status, self.contentType, self.body) = (status, contentType, body)
+    }
+
+    /// Plain text.
+    public static func text(_ text: String, status: Int = 200) -> APIResponse {
+        APIResponse(status: status, contentType: "text/plain; charset=utf-8", body: Array(text.utf8))
+    }
+    /// JSON as it is.
+    public static func json(_ value: JSON, status: Int = 200) -> APIResponse {
+        APIResponse(status: status, contentType: "application/json", body: value.serialized())
+    }
+    /// Prometheus' envelope around a value.
+    public static func success(_ data: JSON) -> APIResponse { json(["status": "success", "data": data]) }
+}
+
+/// Why a request is refused, as Prometheus' API says it.
+struct APIError: Error {
+    var status: Int
+    var type: String
+    var message: String
+
+    static func badData(_ message: String) -> APIError { APIError(status: 400, type: "bad_data", message: message) }
+    static func notFound(_ message: String) -> APIError { APIError(status: 404, type: "not_found", message: message) }
+
+    var response: APIResponse {
+        .json(["status": "error", "errorType": .string(type), "error": .string(message)], status: status)
+    }
+}

@@ -1,0 +1,106 @@
+internal import Basics
+internal import Model
+internal import Notifying
+internal import Rules
+internal import Scraping
+
+extension API {
+    /// What the person on call wants first: what fires, what is down, which pages went out. No script, no asset.
+    func firstPage() async -> APIResponse {
+        let now = context.clock.now()
+        let alerts = await context.rules.status().flatMap(\.rules).flatMap(\.alerts)
+            .filter { $0.state != .inactive }.sorted {
+                ($0.state == .firing ? 0 : 1, $0.activeAt) < ($1.state == .firing ? 0 : 1, $1.activeAt)
+            }
+        let targets = context.targets.targets
+        let down = targets.filter { $0.status.health == .down }
+        let pages = await context.dispatcher.snapshot()
+        var html = Page.head(title: alerts.contains { $0.state == .firing } ? "Vedette: firing" : "Vedette")
+        html += "<h1>Vedette</h1><p>\(targets.count) targets, \(down.count) down · "
+        html +=
+            "\(alerts.count { $0.state == .firing }) alerts fire, \(alerts.count { $0.state == .pending }) pending · "
+        html += "\(pages.outbox.count) pages on their way, \(pages.deadLetters.count) given up</p>"
+        html += Page.table(
+            "Alerts", ["state", "severity", "alert", "summary", "since", "value", "runbook"], empty: "Nothing fires.",
+            alerts.map { alert in
+                let name = alert.labels["alertname"]
+                let rest = alert.labels.dropping(["alertname", "severity"])
+                return [
+                    Page.text(alert.state.rawValue), Page.text(alert.labels["severity"]),
+                    "\(Page.text(name)) <small>\(Page.text(rest.description))</small>",
+                    Page.text(alert.annotations["summary"] ?? ""), Page.text(Page.age(now - alert.activeAt)),
+                    Page.text(GoNumber.shortest(alert.value)), Page.link(alert.annotations["runbook_url"] ?? ""),
+                ]
+            })
+        html += Page.table(
+            "Targets down", ["target", "since the last try", "why"], empty: "Every target answers.",
+            down.map { watched in
+                let status = watched.status
+                return [
+                    "\(Page.text(watched.target.url)) <small>\(Page.text(watched.target.labels.description))</small>",
+                    Page.text(status.lastScrape.map { Page.age(now - $0) } ?? "never tried"),
+                    Page.text(status.lastError),
+                ]
+            })
+        html += Page.table(
+            "Last pages", ["when", "receiver", "page", "outcome"], empty: "No page has gone out since the start.",
+            pages.deliveries.prefix(20).map { delivery in
+                [
+                    Page.text(Page.age(now - delivery.time) + " ago"), Page.text(delivery.channelID),
+                    Page.text(delivery.title),
+                    Page.text("\(delivery.outcome.rawValue) \(delivery.message) (try \(delivery.attempt))"),
+                ]
+            })
+        html += "</body></html>\n"
+        return APIResponse(contentType: "text/html; charset=utf-8", body: Array(html.utf8))
+    }
+}
+
+/// Pieces of a page; everything from outside goes through `text`.
+enum Page {
+    static func head(title: String) -> String {
+        """
+        <!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="10">
+        <meta name="viewport" content="width=device-width"><title>\(text(title))</title><style>
+        body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}
+        table{border-collapse:collapse;width:100%}th{text-align:left;color:#666;font-weight:500}
+        td,th{padding:.3rem .6rem .3rem 0;border-bottom:1px solid #ddd;vertical-align:top}small{color:#777}
+        @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#333}}
+        </style></head><body>
+
+        """
+    }
+
+    /// Escaped for text and attribute values.
+    static func text(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "<": result += "&lt;"
+            case ">": result += "&gt;"
+            case "&": result += "&amp;"
+            case "\"": result += "&quot;"
+            case "'": result += "&#39;"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+
+    /// A link when it is a web address, else plain text: `javascript:` never becomes one.
+    static func link(_ address: String) -> String {
+        guard address.hasPrefix("https://") || address.hasPrefix("http://") else { return text(address) }
+        return "<a rel=\"noreferrer\" href=\"\(text(address))\">runbook</a>"
+    }
+
+    static func age(_ length: Milliseconds) -> String { DurationText.format(max(0, length) / 1000 * 1000) }
+
+    /// A heading and a table of cells that are HTML already.
+    static func table(_ title: String, _ columns: [String], empty: String, _ rows: [[String]]) -> String {
+        var html = "<h2>\(text(title))</h2>"
+        guard !rows.isEmpty else { return html + "<p>\(text(empty))</p>" }
+        html += "<table><tr>" + columns.map { "<th>\(text($0))</th>" }.joined() + "</tr>"
+        for row in rows { html += "<tr>" + row.map { "<td>\($0)</td>" }.joined() + "</tr>" }
+        return html + "</table>"
+    }
+}

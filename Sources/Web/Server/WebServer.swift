@@ -1,0 +1,83 @@
+public import Basics
+internal import HTTPTypes
+internal import Glibc
+internal import Hummingbird
+internal import Logging
+internal import NIOCore
+
+/// Serves the API on a TCP address. Hummingbird reads and writes; handlers run on threads of their own, so that a long
+/// query holds up neither the network nor the control plane.
+public struct WebServer: Sendable {
+    private let api: API
+    private let host: String
+    private let port: Int
+    private let executor: ThreadPoolExecutor
+    private let onListening: @Sendable (_ port: Int) -> Void
+
+    /// A request body longer than this is refused.
+    public static let bodyLimit = 8 << 20
+
+    /// A server that does not listen yet; port 0 takes any.
+    public init(
+        api: API, host: String, port: Int, executor: ThreadPoolExecutor,
+        onListening: @escaping @Sendable (_ port: Int) -> Void
+    ) {
+        (self.api, self.host, self.port) = (api, host, port)
+        (self.executor, self.onListening) = (executor, onListening)
+    }
+
+    /// Serves until it is cancelled or told to shut down gracefully; throws when it cannot listen.
+    public func run() async throws(WebServerError) {
+        let responder = CallbackResponder<BasicRequestContext> { [api, executor] request, _ in
+            await WebServer.respond(to: request, api: api, executor: executor)
+        }
+        var logger = Logger(label: "web") { _ in SwiftLogNoOpLogHandler() }
+        logger.logLevel = .critical
+        let application = Application(
+            responder: responder,
+            configuration: ApplicationConfiguration(address: .hostname(host, port: port), serverName: "Vedette"),
+            onServerRunning: { [onListening] channel in onListening(channel.localAddress?.port ?? 0) },
+            logger: logger)
+        do {
+            try await application.run()
+        } catch {
+            let reason = (error as? IOError).map { unsafe String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            throw WebServerError(address: "\(host):\(port)", reason: reason)
+        }
+    }
+
+    private static func respond(to request: Request, api: API, executor: ThreadPoolExecutor) async -> Response {
+        let body: [UInt8]
+        do {
+            body = Array(buffer: try await request.body.collect(upTo: bodyLimit))
+        } catch {
+            return response(.text("the body is longer than \(bodyLimit) bytes\n", status: 413))
+        }
+        let isForm = request.headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
+        let call = APIRequest(
+            method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
+            query: request.uri.query ?? "", body: body, isForm: isForm)
+        return response(await executor.start { await api.answer(call) }.value)
+    }
+
+    private static func response(_ answer: APIResponse) -> Response {
+        var headers = HTTPFields()
+        headers[.contentType] = answer.contentType
+        headers[.xContentTypeOptions] = "nosniff"
+        return Response(
+            status: HTTPResponse.Status(code: answer.status), headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: answer.body)))
+    }
+}
+
+/// Why the server does not listen.
+public struct WebServerError: Error, Sendable, CustomStringConvertible {
+    /// `host:port`.
+    public var address: String
+    /// The system's words.
+    public var reason: String
+    /// One sentence with the cure.
+    public var description: String {
+        "cannot listen on \(address): \(reason); stop what listens there or choose another address with --listen"
+    }
+}

@@ -1,0 +1,269 @@
+import Basics
+import Model
+import Settings
+import TestSupport
+import Testing
+import Transport
+
+@testable import Scraping
+
+@Suite struct ScrapeLoopTests {
+    /// A loop over one job or some checks, stepped every 5 ms of simulated time.
+    private final class Bench {
+        let clock = SimulatedExecutor(seed: 1, start: Timestamp(milliseconds: 1_790_000_000_123))
+        let sink = RecordingSink()
+        let figures = ScrapeFigures()
+        let log = RecordingLog()
+        let files = MemoryFiles()
+        let fetcher: FakeFetcher
+        let loop: ScrapeLoop
+        let manager: ScrapeManager
+
+        init(_ yaml: String, answer: @escaping (String) -> FakeFetcher.Answer) throws {
+            let map = try SettingsDocument(yaml, file: "v.yaml").map()
+            var jobs: [ScrapeJob] = []
+            for part in try map.takeMaps("scrape_configs") {
+                jobs.append(try ScrapeJob(from: part, defaults: ScrapeDefaults(), directory: ""))
+            }
+            var checks: [HealthCheck] = []
+            for part in try map.takeMaps("health_checks") { checks.append(try HealthCheck(from: part, directory: "")) }
+            fetcher = FakeFetcher(clock: clock, answer: answer)
+            let mailbox = ScrapeLoop.Mailbox()
+            loop = ScrapeLoop(
+                mailbox: mailbox, fetcher: fetcher, clock: clock, sink: sink, figures: figures, log: log,
+                readFile: { [files] in try files.contents(of: $0) })
+            manager = ScrapeManager(mailboxes: [mailbox])
+            manager.use(Discovery(jobs: jobs, checks: checks, files: files, figures: figures, log: log))
+        }
+
+        func run(seconds: Double) {
+            for _ in 0..<Int(seconds * 200) {
+                loop.step(wait: 0)
+                clock.run(for: 5)
+            }
+        }
+        func count(_ name: String, _ labels: Labels = Labels()) -> Double? {
+            figures.metrics().first { $0.name == name }?.lines.first { $0.labels == labels }?.value
+        }
+    }
+
+    private static let job = """
+        scrape_configs:
+        - job_name: a
+          scrape_interval: 1s
+          static_configs: [{targets: ['h:1'], labels: {zone: z}}]
+        """
+
+    @Test("a page becomes series, with the five about the target, on the slot") func page() throws {
+        let bench = try Bench(Self.job) { _ in
+            .init(body: "# HELP x X.\n# TYPE x gauge\nx{zone=\"mine\"} 1\ny 2 1789999999000\n")
+        }
+        bench.run(seconds: 3)
+        #expect(bench.sink.values(of: #"x{exported_zone="mine", instance="h:1", job="a", zone="z"}"#) == [1, 1, 1])
+        let up = bench.sink.samples.filter { $0.labels.metricName == "up" }
+        #expect(up.map(\.value) == [1, 1, 1])
+        #expect(up[1].timestamp - up[0].timestamp == 1000 && up[2].timestamp - up[1].timestamp == 1000)
+        #expect(
+            bench.sink.samples.filter { $0.labels.metricName == "y" }.map(\.timestamp) == [
+                1_789_999_999_000, 1_789_999_999_000, 1_789_999_999_000,
+            ])
+        #expect(bench.sink.values(of: #"scrape_samples_scraped{instance="h:1", job="a", zone="z"}"#) == [2, 2, 2])
+        #expect(bench.sink.values(of: #"scrape_series_added{instance="h:1", job="a", zone="z"}"#) == [2, 0, 0])
+        #expect(bench.manager.targets[0].status.health == .up)
+    }
+
+    @Test("a series that vanishes gets one staleness marker; lines may move, come and go") func staleness() throws {
+        let pages = ["a 1\nb 2\nc 3\n", "c 4\na 5\n", "new 1\na 6\nb 7\nc 8\n", "", "a 9\n"]
+        var round = -1
+        let bench = try Bench(Self.job) { _ in
+            round += 1
+            return .init(body: pages[min(round, 4)])
+        }
+        bench.run(seconds: 5)
+        func bits(_ name: String) -> [String] {
+            bench.sink.samples.filter { $0.labels.metricName == name }.map {
+                $0.value.isStaleMarker ? "stale" : "\($0.value)"
+            }
+        }
+        #expect(bits("a") == ["1.0", "5.0", "6.0", "stale", "9.0"])
+        #expect(bits("b") == ["2.0", "stale", "7.0", "stale"])
+        #expect(bits("c") == ["3.0", "4.0", "8.0", "stale"])
+        #expect(bits("new") == ["1.0", "stale"])
+    }
+
+    @Test(
+        "nothing of a failed scrape is stored; its series are stale once; the failure is counted and told",
+        arguments: [
+            ("status", FakeFetcher.Answer(status: 503), "server returned HTTP status 503"),
+            ("format", .init(body: "a 1\nb x\n"), "line 2:3: a number is expected"),
+            ("format", .init(body: "<html>no</html>"), "line 1:1: a metric's name is expected"),
+            (
+                "format", .init(body: "a 1\n# TYPE b nonsense\n"),
+                "line 2:18: 'nonsense' is no type of metric; counter, gauge, histogram, summary or untyped"
+            ),
+            ("timeout", .init(delay: 5000), "timed out"),
+            ("unreachable", .init(error: .unreachable("Couldn't connect to server")), "Couldn't connect to server"),
+            (
+                "body_limit", .init(body: String(repeating: "#", count: 2000)),
+                "the page is longer than body_size_limit, 1024 bytes; raise it or expose less"
+            ),
+            ("sample_limit", .init(body: "a 1\nb 1\nc 1\n"), "3 samples exceed sample_limit, 2"),
+        ] as [(String, FakeFetcher.Answer, String)])
+    func failures(kind: String, answer: FakeFetcher.Answer, reason: String) throws {
+        var round = -1
+        let bench = try Bench(
+            Self.job.replacing(
+                "scrape_interval: 1s",
+                with: "scrape_interval: 1s\n  scrape_timeout: 500ms\n  sample_limit: 2\n  body_size_limit: 1KB")
+        ) { _ in
+            round += 1
+            return round == 1 || round == 2 ? answer : .init(body: "a \(round)\nb 1\n")
+        }
+        bench.run(seconds: 5.5)
+        let a = bench.sink.samples.filter { $0.labels.metricName == "a" }
+        #expect(a.count >= 3 && a[0].value == 0 && a[1].value.isStaleMarker && a[2].value >= 3)
+        #expect(bench.sink.samples.filter { $0.labels.metricName == "up" }.map(\.value).starts(with: [1, 0, 0, 1]))
+        #expect(bench.count("vedette_scrapes_failed_total", ["reason": kind]) == 2)
+        let events = bench.log.events.filter { $0.kind == "target-down" }
+        #expect(events.count == 1 && events[0].message == "http://h:1/metrics is down: \(reason)")
+    }
+
+    @Test("a slow target misses its own slots, not those of others") func slowTarget() throws {
+        let yaml = Self.job.replacing("['h:1']", with: "['slow:1', 'fast:1']").replacing(
+            "scrape_interval: 1s", with: "scrape_interval: 2s\n  scrape_timeout: 2s")
+        let bench = try Bench(yaml) { $0.contains("slow") ? .init(delay: 10_000) : .init(body: "a 1\n") }
+        bench.run(seconds: 20)
+        let fast = bench.fetcher.starts.filter { $0.url.contains("fast") }.map(\.at.milliseconds)
+        #expect(zip(fast, fast.dropFirst()).allSatisfy { $1 - $0 == 2000 } && fast.count == 10)
+        #expect(bench.sink.values(of: #"up{instance="fast:1", job="a", zone="z"}"#).allSatisfy { $0 == 1 })
+        #expect(bench.sink.values(of: #"up{instance="slow:1", job="a", zone="z"}"#).allSatisfy { $0 == 0 })
+    }
+
+    @Test("a jump of the wall clock stops no scraping", arguments: [-7_200_000, 7_200_000] as [Int64]) func clockJump(
+        jump: Int64
+    ) throws {
+        let bench = try Bench(Self.job) { _ in .init(body: "a 1\n") }
+        bench.run(seconds: 5)
+        bench.clock.jumpWallClock(by: jump)
+        bench.run(seconds: 10)
+        #expect((14...16).contains(bench.fetcher.starts.count))
+    }
+
+    @Test("a removed target ends its series, an added one begins; files are watched and a broken one changes nothing")
+    func files() throws {
+        let yaml = "scrape_configs: [{job_name: f, scrape_interval: 1s, file_sd_configs: [{files: [sd/*.json]}]}]"
+        let bench = try Bench(yaml) { _ in .init(body: "a 1\n") }
+        #expect(bench.manager.targets.isEmpty)
+        bench.files.put("sd/one.json", #"[{"targets": ["x:1", "y:1"], "labels": {"l": "1"}}]"#)
+        bench.manager.refresh()
+        bench.run(seconds: 2)
+        #expect(bench.manager.targets.map(\.target.url) == ["http://x:1/metrics", "http://y:1/metrics"])
+        bench.files.put("sd/one.json", #"[{"targets": ["x:1""#)
+        bench.manager.refresh()
+        #expect(bench.manager.targets.count == 2)
+        #expect(bench.count("vedette_discovery_failures_total") == 1)
+        bench.files.put("sd/one.json", #"[{"targets": ["x:1"], "labels": {"l": "1"}}]"#)
+        bench.manager.refresh()
+        bench.run(seconds: 1)
+        #expect(bench.sink.values(of: #"a{instance="y:1", job="f", l="1"}"#).last?.isStaleMarker == true)
+        #expect(bench.sink.values(of: #"up{instance="y:1", job="f", l="1"}"#).last?.isStaleMarker == true)
+        #expect(bench.sink.values(of: #"a{instance="x:1", job="f", l="1"}"#).last == 1)
+    }
+
+    @Test("a line longer than the limit, a million series: refused and counted, the rest goes on") func hostile() throws
+    {
+        let yaml = Self.job.replacing("['h:1']", with: "['big:1', 'long:1', 'good:1']")
+        let bench = try Bench(yaml) { url in
+            if url.contains("long") { return .init(body: "a{b=\"\(String(repeating: "x", count: 70_000))\"} 1\n") }
+            return .init(body: url.contains("big") ? (0..<3000).map { "s{n=\"\($0)\"} 1\n" }.joined() : "a 1\n")
+        }
+        bench.run(seconds: 2)
+        #expect(bench.sink.values(of: #"up{instance="good:1", job="a", zone="z"}"#) == [1, 1])
+        #expect(bench.sink.values(of: #"up{instance="long:1", job="a", zone="z"}"#) == [0, 0])
+        #expect(bench.sink.values(of: #"up{instance="big:1", job="a", zone="z"}"#) == [1, 1])
+    }
+
+    @Test("authorization and parameters reach the request; secrets do not reach the status") func request() throws {
+        let yaml = """
+            scrape_configs:
+            - job_name: a
+              scrape_interval: 1s
+              params: {module: [x, 'y z']}
+              metrics_path: /probe
+              scheme: https
+              basic_auth: {username: u, password: geheim}
+              static_configs: [{targets: ['h:1']}]
+            """
+        let bench = try Bench(yaml) { _ in .init(status: 401) }
+        bench.run(seconds: 1.1)
+        let request = try #require(bench.fetcher.requests.values.first)
+        #expect(request.url == "https://h:1/probe?module=x&module=y%20z")
+        #expect(request.headers.contains(HTTPHeader("Authorization", "Basic dTpnZWhlaW0=")))
+        #expect(!"\(bench.manager.targets.map(\.status)) \(bench.manager.targets.map(\.target))".contains("geheim"))
+    }
+}
+
+@Suite struct HealthCheckTests {
+    private static let documents: [(String, String, [String: Double], String)] = [
+        (
+            #"{"status":"healthy","active_connections":12,"avg_latency_ms":43.5,"target_latency_ms":50,"healthy":true}"#,
+            "status: healthy, $.avg_latency_ms: '< 100', $.healthy: true", ["avg_latency_ms": 43.5, "healthy": 1], ""
+        ),
+        (
+            #"{"status":"degraded","avg_latency_ms":143.5,"healthy":false}"#,
+            "status: healthy, avg_latency_ms: '< 100'", ["avg_latency_ms": 143.5, "healthy": 0],
+            "status is \"degraded\", expected healthy; avg_latency_ms is 143.5, expected < 100"
+        ),
+        (
+            #"{"services":{"mlModel":"up","database":"down"},"metrics":{"modelAccuracy":0.91}}"#,
+            "$.services.database: [up, healthy], metrics.modelAccuracy: '>= 0.85'", ["metrics.modelAccuracy": 0.91],
+            "$.services.database is \"down\", expected one of up, healthy"
+        ),
+        ("{}", "$.status: healthy", ["p95": .nan], "$.status is missing; p95 is missing"),
+        ("<html>", "$.status: healthy", [:], "the body is no JSON: 1:1: unexpected character"),
+    ]
+
+    @Test("the health documents, as they are", arguments: documents)
+    func judged(body: String, expect: String, fields: [String: Double], failures: String) throws {
+        let metrics = fields.keys.sorted().map { "\($0.replacing(".", with: "_")): '\($0)'" }.joined(separator: ", ")
+        let yaml =
+            "{name: x, url: 'http://h/health', expect: {status: [200, 503], body: {\(expect)}}, metrics: {\(metrics)}}"
+        let check = try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map(), directory: "")
+        let report = check.judge(status: 503, body: Array(body.utf8), durationSeconds: 0.01, error: nil)
+        #expect(report.failures.joined(separator: "; ") == failures)
+        #expect(report.values.map(\.value) == fields.keys.sorted().compactMap { fields[$0]!.isNaN ? nil : fields[$0] })
+    }
+
+    @Test("fields are read whatever the status; status and latency are judged") func status() throws {
+        let yaml = "{name: x, url: 'http://h/health', expect: {latency: 100ms}, metrics: {a: $.a}}"
+        let check = try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map(), directory: "")
+        let report = check.judge(status: 503, body: Array(#"{"a": 7}"#.utf8), durationSeconds: 0.25, error: nil)
+        #expect(report.failures == ["status 503, expected 200 to 299", "took 250ms, expected at most 100ms"])
+        #expect(report.values.first?.value == 7)
+    }
+
+    @Test(
+        "mistakes name place and cure",
+        arguments: [
+            ("{name: x}", "v.yaml:1:1: url is missing; it must be given"),
+            ("{name: x, url: ftp://a}", "v.yaml:1:16: url: 'ftp://a' cannot be checked; write http://… or https://…"),
+            (
+                "{name: x, url: 'http://a', expect: {body: {$.a: '< b'}}}",
+                "v.yaml:1:49: $.a: '< b' cannot be compared; write a number behind <, <=, > or >="
+            ),
+            (
+                "{name: x, url: 'http://a', metrics: {a: $..b}}",
+                "v.yaml:1:41: a: '$..b' is no JSON path; write it as $.services.database or $.items[0]"
+            ),
+            (
+                "{name: x, url: 'http://a', intervall: 5s}",
+                "v.yaml:1:28: unknown key 'intervall'; did you mean 'interval'?"
+            ),
+        ])
+    func mistakes(yaml: String, message: String) throws {
+        let error = #expect(throws: SettingsError.self) {
+            try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map(), directory: "")
+        }
+        #expect(error?.description == message)
+    }
+}
