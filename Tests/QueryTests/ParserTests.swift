@@ -1,4 +1,5 @@
 import Query
+import TestSupport
 import Testing
 
 @Suite struct ParserTests {
@@ -100,10 +101,35 @@ import Testing
         #expect(error?.description == expected)
     }
 
-    @Test("nesting has an end") func depth() {
-        let text = String(repeating: "(", count: 5000) + "1" + String(repeating: ")", count: 5000)
+    @Test(
+        "nesting and chains have an end",
+        arguments: [
+            (String(repeating: "(", count: 100_000) + "1", "the expression is nested more than 200 deep"),
+            (String(repeating: "-", count: 100_000) + "a", "the expression is nested more than 200 deep"),
+            ("a[" + String(repeating: "(", count: 100_000), "the expression is nested more than 200 deep"),
+            ("a offset " + String(repeating: "-", count: 100_000), "the expression is nested more than 200 deep"),
+            ("1" + String(repeating: "^1", count: 100_000), "the expression is nested more than 200 deep"),
+            ("1" + String(repeating: "+1", count: 100_000), "more than 1000 operators follow each other"),
+            (
+                "a[1" + String(repeating: "+1", count: 100_000),
+                "more than 100 operators follow each other in a duration"
+            ),
+            (
+                String(repeating: "(", count: 100) + "1"
+                    + String(repeating: String(repeating: "+1", count: 20) + ")", count: 100),
+                "more than 1000 operators follow each other"
+            ),
+        ])
+    func depth(text: String, expected: String) {
         let error = #expect(throws: ParseError.self) { try Expression(parsing: text) }
-        #expect(error?.message == "the expression is nested more than 200 deep")
+        #expect(error?.message == expected)
+    }
+
+    @Test("the highest tree that is taken can be evaluated and printed") func height() throws {
+        let text = "m" + String(repeating: " + m", count: 998)
+        let expression = try Expression(parsing: text)
+        #expect(expression.description == text)
+        #expect(throws: Never.self) { try QueryEngine(source: MemorySource()).instant(expression, at: at(0)) }
     }
 
     @Test("selectors are found in order") func selectors() throws {

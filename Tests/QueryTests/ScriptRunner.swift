@@ -48,7 +48,26 @@ struct ScriptRunner {
         guard expectation.failures.isEmpty else { return "it was expected to fail" }
         if let complaint = annotations(result, expectation) { return complaint }
         if let complaint = compare(result.value, expectation, at: moment) { return complaint }
+        if let complaint = fixedAgrees(query, moment, expectation) { return complaint }
         return rangeAgrees(query, moment, result.value, expectation)
+    }
+
+    /// The same query with its selectors fixed at the moment by `@`, evaluated at other moments.
+    private func fixedAgrees(_ query: String, _ moment: Int64, _ expectation: Expectation) -> String? {
+        guard let fixed = try? Expression(parsing: query).root.fixed(at: Timestamp(milliseconds: moment)) else {
+            return nil
+        }
+        for other in moment == 0 ? [-1000, 0, 1000] : [-10 * moment, 0, moment / 5, moment, 10 * moment] {
+            do {
+                let result = try engine.instant(fixed.description, at: Timestamp(milliseconds: other))
+                if let complaint = compare(result.value, expectation, at: moment) {
+                    return "as \(fixed) at \(other): \(complaint)"
+                }
+            } catch {
+                return "as \(fixed) at \(other): \(error)"
+            }
+        }
+        return nil
     }
 
     /// The same query as the middle of a range of three steps.

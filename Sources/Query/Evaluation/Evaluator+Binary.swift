@@ -4,6 +4,9 @@ internal import Model
 
 extension Evaluator {
     func binary(_ node: Binary, _ grid: StepGrid) throws(QueryError) -> StepValue {
+        if node.matching?.fills == true, !options.allowsExperimental {
+            throw .badRequest("binop fill modifiers are experimental and not enabled on this server")
+        }
         let left = try evaluate(node.left, grid)
         let right = try evaluate(node.right, grid)
         let operation = node.operation
@@ -72,8 +75,58 @@ extension Evaluator {
         let isSwapped = matching.cardinality == .oneToMany
         let (many, one) = isSwapped ? (right, left) : (left, right)
         let steps = left.steps
-        guard many.count > 0, one.count > 0 else { return StepVector(steps: steps) }
+        guard (many.count > 0 && one.count > 0) || (matching.fills && many.count + one.count > 0) else {
+            return StepVector(steps: steps)
+        }
         let names = Set(matching.labels)
+        let partners = try partners(in: one, matching, names, isSwapped: isSwapped)
+        var join = Join(node: node, steps: steps, isSwapped: isSwapped, isOneToOne: matching.cardinality == .oneToOne)
+        var presence: [Labels: [Bool]] = [:]
+        for index in 0..<many.count {
+            if index & 0x3F == 0 { try checkTime() }
+            let labels = many.labels[index]
+            let key = signature(labels, matching, names)
+            let others = partners[key] ?? []
+            let values = many.values.span.extracting(many.base(index)..<many.base(index) + steps)
+            for other in others {
+                join.begin(resultLabels(node, matching, labels, one.labels[other]), key, drops: dropsLater(node))
+                try join.add(values, one.values.span.extracting(one.base(other)..<one.base(other) + steps))
+            }
+            if let fill = matching.fillRight {
+                // Where none of its partners has a value.
+                var filled = Array(repeating: fill, count: steps)
+                for other in others {
+                    for step in 0..<steps where one.values[one.base(other) + step].isPresent {
+                        filled[step] = absentValue
+                    }
+                }
+                join.begin(resultLabels(node, matching, labels, key), key, drops: dropsLater(node))
+                try join.add(values, filled.span)
+            }
+            if matching.fillLeft != nil {
+                var present = presence[key] ?? Array(repeating: false, count: steps)
+                for step in 0..<steps where values[step].isPresent { present[step] = true }
+                presence[key] = present
+            }
+        }
+        guard let fill = matching.fillLeft else { return join.result }
+        for index in 0..<one.count {
+            let key = signature(one.labels[index], matching, names)
+            let present = presence[key]
+            let filled = (0..<steps).map { present?[$0] == true ? absentValue : fill }
+            join.begin(resultLabels(node, matching, key, one.labels[index]), key, drops: dropsLater(node))
+            try join.add(filled.span, one.values.span.extracting(one.base(index)..<one.base(index) + steps))
+        }
+        return join.result
+    }
+
+    /// Whether a comparison's name is dropped when the query ends.
+    private func dropsLater(_ node: Binary) -> Bool { node.returnsBool && options.delaysNameRemoval }
+
+    /// The series of the "one" side by signature.
+    private func partners(
+        in one: StepVector, _ matching: Binary.Matching, _ names: Set<String>, isSwapped: Bool
+    ) throws(QueryError) -> [Labels: [Int]] {
         var partners: [Labels: [Int]] = [:]
         partners.reserveCapacity(one.count)
         var repeated: [Labels] = []
@@ -85,32 +138,7 @@ extension Evaluator {
         for key in repeated {
             try refuseOverlap(of: partners[key] ?? [], in: one, key: key, isSwapped: isSwapped)
         }
-        var output = JoinOutput(steps: steps, isOneToOne: matching.cardinality == .oneToOne)
-        for index in 0..<many.count {
-            if index & 0x3F == 0 { try checkTime() }
-            let key = signature(many.labels[index], matching, names)
-            guard let others = partners[key] else { continue }
-            for other in others {
-                let labels = resultLabels(node, matching, many.labels[index], one.labels[other])
-                let drops = node.returnsBool && options.delaysNameRemoval
-                let place = output.place(of: labels, key: key, drops: drops)
-                let (manyBase, oneBase) = (many.base(index), one.base(other))
-                for step in 0..<steps {
-                    let (value, partner) = (many.values[manyBase + step], one.values[oneBase + step])
-                    guard value.isPresent, partner.isPresent else { continue }
-                    let (first, second) = isSwapped ? (partner, value) : (value, partner)
-                    let result: Double
-                    if node.operation.isArithmetic {
-                        result = node.operation.apply(first, second)
-                    } else {
-                        let holds = node.operation.holds(first, second)
-                        result = node.returnsBool ? (holds ? 1 : 0) : holds ? first : absentValue
-                    }
-                    try output.set(result, place, step)
-                }
-            }
-        }
-        return try output.finish()
+        return partners
     }
 
     /// The "one" side may not have two series of one signature at the same step.
@@ -184,35 +212,50 @@ extension Evaluator {
 }
 
 /// Where the results of a join come together: several pairs may give one series, at different steps.
-private struct JoinOutput {
+private struct Join {
     private var vector: StepVector
     private var places: [Labels: Int] = [:]
+    private let node: Binary
+    private let isSwapped: Bool
     private let isOneToOne: Bool
     /// What has been matched at each step, filtered out or not: the group of labels in one-to-one matching, else the
     /// resulting series.
     private var isTaken: [Bool] = []
     private var takers: [Labels: Int] = [:]
-    private var takerOfPlace: [Int] = []
-    private var key = Labels()
+    private var place = 0
     private var taker = 0
 
-    init(steps: Int, isOneToOne: Bool) {
+    init(node: Binary, steps: Int, isSwapped: Bool, isOneToOne: Bool) {
         vector = StepVector(steps: steps)
-        self.isOneToOne = isOneToOne
+        (self.node, self.isSwapped, self.isOneToOne) = (node, isSwapped, isOneToOne)
     }
 
-    /// The series of these labels, made when there is none; `key` is the signature of the pair that follows.
-    mutating func place(of labels: Labels, key: Labels, drops: Bool) -> Int {
-        let place = places[labels] ?? vector.addSeries(labels, drops: drops)
+    /// Turns to the series of these labels, made when there is none; `key` is the signature of the pair that follows.
+    mutating func begin(_ labels: Labels, _ key: Labels, drops: Bool) {
+        place = places[labels] ?? vector.addSeries(labels, drops: drops)
         places[labels] = place
         taker = isOneToOne ? takers[key] ?? takers.count : place
         if isOneToOne { takers[key] = taker }
         let size = (taker + 1) * vector.steps
         if isTaken.count < size { isTaken += repeatElement(false, count: size - isTaken.count) }
-        return place
     }
 
-    mutating func set(_ value: Double, _ place: Int, _ step: Int) throws(QueryError) {
+    /// Adds a pair of series, the "many" side first.
+    mutating func add(_ many: Span<Double>, _ one: Span<Double>) throws(QueryError) {
+        for step in 0..<vector.steps where many[step].isPresent && one[step].isPresent {
+            let (left, right) = isSwapped ? (one[step], many[step]) : (many[step], one[step])
+            let result: Double
+            if node.operation.isArithmetic {
+                result = node.operation.apply(left, right)
+            } else {
+                let holds = node.operation.holds(left, right)
+                result = node.returnsBool ? (holds ? 1 : 0) : holds ? left : absentValue
+            }
+            try set(result, step)
+        }
+    }
+
+    private mutating func set(_ value: Double, _ step: Int) throws(QueryError) {
         let mark = taker * vector.steps + step
         guard !isTaken[mark] else {
             throw .execution(
@@ -229,9 +272,11 @@ private struct JoinOutput {
         vector.values[index] = value
     }
 
-    mutating func finish() throws(QueryError) -> StepVector {
-        vector.removeEmpty()
-        return vector
+    /// The series that have a value at some step.
+    var result: StepVector {
+        var result = vector
+        result.removeEmpty()
+        return result
     }
 }
 

@@ -17,12 +17,25 @@ struct WindowedSeries {
 
 extension Evaluator {
     /// The moment a selector looks at on the first step, and how far it moves from step to step.
-    func target(_ shift: TimeShift, _ grid: StepGrid) -> (first: Int64, stride: Int64) {
+    func target(_ shift: TimeShift, _ grid: StepGrid) throws(QueryError) -> (first: Int64, stride: Int64) {
+        var back: Int64 = 0
+        if let offset = shift.offset { back = try length(offset, mayBeNegative: true) }
         switch shift.at {
-        case .time(let moment): (moment.milliseconds - shift.back, 0)
-        case .start: (query.start - shift.back, 0)
-        case .end: (query.end - shift.back, 0)
-        case nil: (grid.start - shift.back, grid.interval)
+        case .time(let moment): return (moment.milliseconds - back, 0)
+        case .start: return (query.start - back, 0)
+        case .end: return (query.end - back, 0)
+        case nil: return (grid.start - back, grid.interval)
+        }
+    }
+
+    /// A duration that may depend on the query's own step and range.
+    private func length(_ duration: QueryDuration, mayBeNegative: Bool = false) throws(QueryError) -> Int64 {
+        guard let expression = duration.expression, !expression.isConstant else { return duration.milliseconds }
+        let step = isRange ? Double(query.interval) / 1000 : 0
+        let seconds = expression.seconds(step: step, range: Double(query.end - query.start) / 1000)
+        switch DurationExpr.milliseconds(seconds, mayBeNegative: mayBeNegative) {
+        case .success(let length): return length
+        case .failure(let problem): throw .execution("\(problem.message) \(place(duration.range))")
         }
     }
 
@@ -57,7 +70,7 @@ extension Evaluator {
     private func instantSelector(
         _ node: VectorSelector, _ grid: StepGrid, _ take: (Int64, Double) -> Double
     ) throws(QueryError) -> StepVector {
-        let (first, stride) = target(node.shift, grid)
+        let (first, stride) = try target(node.shift, grid)
         let lookback = options.lookback
         let last = first + Int64(grid.count - 1) * stride
         let isSingle = grid.count == 1 || stride == 0
@@ -97,24 +110,27 @@ extension Evaluator {
     func windowed(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
         switch expr.bare {
         case .matrix(let node):
-            let (first, stride) = target(node.selector.shift, grid)
+            let window = try length(node.window)
+            let (first, stride) = try target(node.selector.shift, grid)
             let last = first + Int64(grid.count - 1) * stride
-            var series = try select(node.selector, after: first - node.window, through: last, reading: .all)
+            var series = try select(node.selector, after: first - window, through: last, reading: .all)
             for index in series.indices { series[index].removeStaleMarkers() }
-            return WindowedSeries(series: series, window: node.window, firstEnd: first, stride: stride)
+            return WindowedSeries(series: series, window: window, firstEnd: first, stride: stride)
         case .subquery(let node): return try windowed(node, grid)
         default: preconditionFailure("no range vector where the type check promised one: \(expr)")
         }
     }
 
     private func windowed(_ node: Subquery, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
-        let (first, stride) = target(node.shift, grid)
+        let (first, stride) = try target(node.shift, grid)
         let last = first + Int64(grid.count - 1) * stride
-        let step = node.step ?? options.defaultSubqueryStep
+        let window = try length(node.window)
+        var step = options.defaultSubqueryStep
+        if let written = node.step { step = try length(written) }
         // Absolute multiples of the step, the first strictly after the window's open end.
-        let start = ((first - node.window).flooringDivision(by: step) + 1) * step
+        let start = ((first - window).flooringDivision(by: step) + 1) * step
         guard start <= last else {
-            return WindowedSeries(series: [], window: node.window, firstEnd: first, stride: stride)
+            return WindowedSeries(series: [], window: window, firstEnd: first, stride: stride)
         }
         let inner = StepGrid(start: start, interval: step, count: Int((last - start) / step) + 1)
         let vector = try vector(node.inner, inner)
@@ -122,7 +138,7 @@ extension Evaluator {
         series.reserveCapacity(vector.count)
         for index in 0..<vector.count { series.append(columns(of: vector, series: index, on: inner)) }
         return WindowedSeries(
-            series: series, window: node.window, firstEnd: first, stride: stride, dropsName: vector.dropsName)
+            series: series, window: window, firstEnd: first, stride: stride, dropsName: vector.dropsName)
     }
 
     /// A range vector as the value of an instant query.

@@ -223,7 +223,7 @@ final class Evaluator {
         annotations.inform("PromQL info: \(message) \(place(range))")
     }
 
-    private func place(_ range: SourceRange) -> String {
+    func place(_ range: SourceRange) -> String {
         let (line, column) = range.position(in: expression.text)
         return "(\(line):\(column))"
     }

@@ -11,9 +11,9 @@ extension Expr: CustomStringConvertible {
         case .string(let node): node.value.goQuoted
         case .vector(let node): node.bareText + node.shift.text
         case .matrix(let node):
-            "\(node.selector.bareText)[\(DurationText.format(node.window))]\(node.selector.shift.text)"
+            "\(node.selector.bareText)[\(node.window)]\(node.selector.shift.text)"
         case .subquery(let node):
-            "\(node.inner)[\(DurationText.format(node.window)):\(node.step.map(DurationText.format) ?? "")]"
+            "\(node.inner)[\(node.window):\(node.step.map(\.description) ?? "")]"
                 + node.shift.text
         case .call(let node): "\(node.function.name)(\(node.arguments.map(\.description).joined(separator: ", ")))"
         case .aggregate(let node): node.text
@@ -52,7 +52,7 @@ extension TimeShift {
         case .end: text += " @ end()"
         case nil: break
         }
-        if let offset, offset != 0 { text += " offset \(DurationText.format(offset))" }
+        if let offset, offset.milliseconds != 0 || offset.expression != nil { text += " offset \(offset)" }
         return text
     }
 }
@@ -90,6 +90,11 @@ extension Binary {
             let side = matching.cardinality == .manyToOne ? "left" : "right"
             text += " group_\(side) (\(labelText(matching.include)))"
         }
+        if let left = matching.fillLeft, let right = matching.fillRight, left == right {
+            return text + " fill (\(GoNumber.shortest(left)))"
+        }
+        if let left = matching.fillLeft { text += " fill_left (\(GoNumber.shortest(left)))" }
+        if let right = matching.fillRight { text += " fill_right (\(GoNumber.shortest(right)))" }
         return text
     }
 }

@@ -90,12 +90,9 @@ public enum AtModifier: Sendable, Hashable {
 /// `offset` and `@`, of selectors and subqueries.
 public struct TimeShift: Sendable, Hashable {
     /// How far back; negative: ahead; nil when not written.
-    public var offset: Milliseconds?
+    public var offset: QueryDuration?
     /// The fixed moment.
     public var at: AtModifier?
-
-    /// How far back, 0 when not written.
-    var back: Milliseconds { offset ?? 0 }
 }
 
 /// `http_requests_total{job="api"} offset 5m`.
@@ -115,7 +112,7 @@ public struct MatrixSelector: Sendable, Hashable {
     /// What it selects, with its offset.
     public var selector: VectorSelector
     /// The length of the window, left-open.
-    public var window: Milliseconds
+    public var window: QueryDuration
     /// Its place.
     public var range: SourceRange
 }
@@ -125,9 +122,9 @@ public struct Subquery: Sendable, Hashable {
     /// What is evaluated at each inner step.
     public var inner: Expr
     /// The length of the window, left-open.
-    public var window: Milliseconds
+    public var window: QueryDuration
     /// The inner step; nil: the engine's default.
-    public var step: Milliseconds?
+    public var step: QueryDuration?
     /// `offset` and `@`.
     public var shift = TimeShift()
     /// Its place.
@@ -217,6 +214,12 @@ public struct Binary: Sendable, Hashable {
         public var labels: [String] = []
         /// The labels of `group_left` or `group_right`.
         public var include: [String] = []
+        /// The value that stands in for a series that the left or the right side lacks; with `group_right`, which
+        /// swaps the sides, for one of the right or the left.
+        public var fillLeft: Double?, fillRight: Double?
+
+        /// Whether a missing series is stood in for.
+        var fills: Bool { fillLeft != nil || fillRight != nil }
     }
 
     /// Which one.

@@ -5,6 +5,7 @@ extension Parser {
     /// A literal, a selector, a call, an aggregation or something in parentheses.
     mutating func primary() throws(ParseError) -> Expr {
         let start = token.range
+        height = 1
         switch token.kind {
         case .number(let value):
             advance()
@@ -18,6 +19,7 @@ extension Parser {
         case .symbol("("):
             advance()
             let inner = try expression(minimum: 1)
+            height += 1
             let end = token.range
             try expect(")", in: "in a parenthesised expression")
             return .paren(Paren(inner: inner, range: start...end))
@@ -118,9 +120,12 @@ extension Parser {
     private mutating func callArguments() throws(ParseError) -> [Expr] {
         try expect("(", in: "in aggregation")
         var arguments: [Expr] = []
+        var reached = 1
+        defer { height = reached + 1 }
         if take(")") { return [] }
         while true {
             arguments.append(try expression(minimum: 1))
+            reached = max(reached, height)
             if take(")") { return arguments }
             guard token.isSymbol(",") else { throw unexpected(in: "in arguments", expected: "\",\" or \")\"") }
             let comma = token.range
@@ -255,35 +260,6 @@ extension Parser {
     }
 
     // MARK: Durations and moments
-
-    /// A length above 0, in a range.
-    mutating func positiveMilliseconds() throws(ParseError) -> Milliseconds {
-        let place = token.range
-        let length = try signedMilliseconds()
-        guard length > 0 else { throw error(place, "duration must be greater than 0") }
-        return length
-    }
-
-    /// `5m`, `-5m`, or seconds as a number.
-    mutating func signedMilliseconds() throws(ParseError) -> Milliseconds {
-        var sign: Milliseconds = 1
-        if token.isSymbol("-") || token.isSymbol("+") {
-            sign = token.isSymbol("-") ? -1 : 1
-            advance()
-        }
-        let place = token.range
-        switch token.kind {
-        case .duration(let length):
-            advance()
-            return sign * length
-        case .number(let seconds):
-            advance()
-            guard seconds.isFinite, abs(seconds) < 9_223_372_036 else { throw error(place, "duration out of range") }
-            return sign * Milliseconds(seconds * 1000)
-        default:
-            throw unexpected(in: "where a duration is expected", expected: "a duration such as 5m")
-        }
-    }
 
     /// What follows `@`.
     mutating func atModifier() throws(ParseError) -> AtModifier {

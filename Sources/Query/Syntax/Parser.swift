@@ -11,9 +11,13 @@ struct Parser {
     let tokens: [Token]
     var index = 0
     private var depth = 0
+    /// The height of the tree that was parsed last.
+    var height = 1
 
     /// Nesting deeper than this is refused instead of exhausting the stack.
     private static let greatestDepth = 200
+    /// A tree higher than this is refused for the same reason: a chain of operators is as high as it is long.
+    private static let greatestHeight = 1000
 
     init(_ text: String) throws(ParseError) {
         self.text = text
@@ -66,12 +70,10 @@ struct Parser {
     // MARK: Operators
 
     mutating func expression(minimum: Int) throws(ParseError) -> Expr {
-        depth += 1
+        try descend()
         defer { depth -= 1 }
-        guard depth < Parser.greatestDepth else {
-            throw error(token.range, "the expression is nested more than \(Parser.greatestDepth) deep")
-        }
         var left = try unary()
+        var reached = height
         while let operation = binaryOperator, operation.precedence >= minimum {
             let place = token.range
             advance()
@@ -82,9 +84,24 @@ struct Parser {
                 Binary(
                     operation: operation, left: left, right: right, returnsBool: returnsBool, matching: matching),
                 at: place)
+            reached = max(reached, height) + 1
+            guard reached < Parser.greatestHeight else {
+                throw error(place, "more than \(Parser.greatestHeight) operators follow each other")
+            }
         }
+        height = reached
         return left
     }
+
+    /// One level deeper; who calls it goes back up by `ascend`.
+    mutating func descend() throws(ParseError) {
+        depth += 1
+        guard depth < Parser.greatestDepth else {
+            throw error(token.range, "the expression is nested more than \(Parser.greatestDepth) deep")
+        }
+    }
+
+    mutating func ascend() { depth -= 1 }
 
     private var binaryOperator: Binary.Operator? {
         switch token.kind {
@@ -102,6 +119,7 @@ struct Parser {
         let isNegative = token.isSymbol("-")
         advance()
         let operand = try expression(minimum: Binary.Operator.power.precedence)
+        height += 1
         let range = start...operand.range
         if case .number(var literal) = operand {
             if isNegative { literal.value = -literal.value }
@@ -130,7 +148,14 @@ struct Parser {
             returnsBool = true
             advance()
         }
-        guard keyword == "on" || keyword == "ignoring" else { return (returnsBool, matching) }
+        if keyword == "on" || keyword == "ignoring" { try readMatching(of: operation, into: &matching) }
+        try readFill(of: operation, into: &matching)
+        return (returnsBool, matching)
+    }
+
+    private mutating func readMatching(
+        of operation: Binary.Operator, into matching: inout Binary.Matching
+    ) throws(ParseError) {
         matching.isOn = keyword == "on"
         advance()
         matching.labels = try labelList()
@@ -146,7 +171,32 @@ struct Parser {
                     tokens[index - 1].range, "label \(both.goQuoted) must not occur in ON and GROUP clause at once")
             }
         }
-        return (returnsBool, matching)
+    }
+
+    /// `fill (0)`, `fill_left (0)`, `fill_right (0)`.
+    private mutating func readFill(
+        of operation: Binary.Operator, into matching: inout Binary.Matching
+    ) throws(ParseError) {
+        while let word = keyword, ["fill", "fill_left", "fill_right"].contains(word),
+            tokens[min(index + 1, tokens.count - 1)].isSymbol("(")
+        {
+            let place = token.range
+            guard !operation.isSet else {
+                throw error(place, "filling in missing series not allowed for set operators")
+            }
+            let isGiven = word == "fill_left" ? matching.fillLeft != nil : matching.fillRight != nil
+            guard !isGiven, word != "fill" || !matching.fills else {
+                throw error(place, "unexpected \(word.goQuoted): the value is given already")
+            }
+            advance()
+            advance()
+            guard case .number(let literal) = try unary() else {
+                throw error(tokens[index - 1].range, "a number is expected in \(word) (…)")
+            }
+            try expect(")", in: "in \(word)")
+            if word != "fill_right" { matching.fillLeft = literal.value }
+            if word != "fill_left" { matching.fillRight = literal.value }
+        }
     }
 
     private func checked(_ binary: Binary, at place: SourceRange) throws(ParseError) -> Expr {
@@ -169,6 +219,9 @@ struct Parser {
             if let matching = binary.matching, matching.isOn || !matching.labels.isEmpty {
                 throw error(range, "vector matching only allowed between instant vectors")
             }
+            if binary.matching?.fills == true {
+                throw error(range, "filling in missing series only allowed between instant vectors")
+            }
             binary.matching = nil
             return .binary(binary)
         }
@@ -186,7 +239,7 @@ struct Parser {
                 advance()
                 expr = try shifted(expr, "offset") { parser, shift throws(ParseError) in
                     guard shift.offset == nil else { return false }
-                    shift.offset = try parser.signedMilliseconds()
+                    shift.offset = try parser.offsetDuration()
                     return true
                 }
             } else if token.isSymbol("@") {
@@ -205,11 +258,12 @@ struct Parser {
     /// `[5m]` or `[1h:5m]`.
     private mutating func ranged(_ expr: Expr) throws(ParseError) -> Expr {
         let bracket = token.range
+        height += 1
         advance()
-        let window = try positiveMilliseconds()
-        var step: Milliseconds?
+        let window = try positiveDuration()
+        var step: QueryDuration?
         let isSubquery = take(":")
-        if isSubquery, !token.isSymbol("]") { step = try positiveMilliseconds() }
+        if isSubquery, !token.isSymbol("]") { step = try positiveDuration() }
         let end = token.range
         try expect("]", in: "in a range")
         let range = expr.range...end
