@@ -13,11 +13,13 @@ let strict: [SwiftSetting] = [
 
 /// One room: target, tests, settings. `imports` names rooms listed above it, so this list is the architecture;
 /// `TidyTests` holds every source file to it.
-func room(_ name: String, imports: [Target.Dependency] = [], fixtures: [String] = []) -> [Target] {
+func room(
+    _ name: String, imports: [Target.Dependency] = [], fixtures: [String] = [], tests: [Target.Dependency] = []
+) -> [Target] {
     [
         .target(name: name, dependencies: imports, swiftSettings: strict),
         .testTarget(
-            name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"], exclude: fixtures,
+            name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"] + tests, exclude: fixtures,
             swiftSettings: strict),
     ]
 }
@@ -52,7 +54,7 @@ let rooms =
     + room("Templates", imports: ["Model"])
     + room("Storage", imports: ["Model", "Settings"])
     + room("Query", imports: ["Model"], fixtures: ["Scripts"])
-    + room("Scraping", imports: ["Exposition", "Transport", "Settings"])
+    + room("Scraping", imports: ["Exposition", "Transport", "Settings"], tests: ["CAllocations"])
     + room("Rules", imports: ["Query", "Templates", "Settings"])
     + room("Alerting", imports: ["Model", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
@@ -74,10 +76,12 @@ let package = Package(
     targets: libraries + rooms + [
         .executableTarget(
             name: "vedette",
-            dependencies: ["Daemon", lifecycle, .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
+        .testTarget(name: "ProgramTests", dependencies: ["vedette", "Storage", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "SystemTests", dependencies: ["Daemon", "TestSupport"], swiftSettings: strict),
+        .target(name: "CAllocations", path: "Tests/CAllocations"),
         .target(
             name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),
     ],

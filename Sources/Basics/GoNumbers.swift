@@ -30,7 +30,8 @@ public enum GoNumber {
         return value.isInfinite ? (value < 0 ? "-Inf" : "+Inf") : nil
     }
 
-    /// Reads a float as Go's `strconv.ParseFloat` does, hexadecimal and underscored forms left out; nil when it is none.
+    /// Reads a float as Go's `strconv.ParseFloat` does, hexadecimal and underscored forms left out; nil when it is
+    /// none.
     public static func parse(_ text: String) -> Double? {
         let lower = text.lowercased()
         let unsigned = lower.hasPrefix("+") || lower.hasPrefix("-") ? String(lower.dropFirst()) : lower

@@ -101,7 +101,8 @@ private final class TimerThread: Sendable {
                 return (due.values.sorted { $0.due < $1.due }, state.nextDue)
             }
             for sleeper in woken { sleeper.continuation.resume() }
-            let wait = next == .max ? 60_000 : min(60_000, (next - min(next, clock.uptimeNanoseconds()) + 999_999) / 1_000_000)
+            let wait =
+                next == .max ? 60_000 : min(60_000, (next - min(next, clock.uptimeNanoseconds()) + 999_999) / 1_000_000)
             unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 1) { events in
                 _ = unsafe epoll_wait(epoll, events.baseAddress, 1, Int32(wait))
             }

@@ -102,6 +102,8 @@ public final class Vedette: Sendable {
         }
     }
 
+    var log: any LogSink { world.log }
+
     // MARK: Running
 
     /// Runs everything until `stop`; then nothing new is scraped or decided, and pages under way may end.

@@ -2,8 +2,8 @@ public import Basics
 public import Scraping
 public import Transport
 
-/// Everything the daemon has from outside: time, disk, network, chance, and where its log goes. Tests and backtests hand
-/// in a simulated one.
+/// Everything the daemon has from outside: time, disk, network, chance, and where its log goes. Tests and backtests
+/// hand in a simulated one.
 public struct World: Sendable {
     /// The clocks.
     public var clock: any TimeSource

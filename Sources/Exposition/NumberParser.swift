@@ -7,8 +7,8 @@ public enum NumberParser {
         1e20, 1e21, 1e22,
     ]
 
-    /// Reads a value as Prometheus' scraper does and moves `offset` behind it; nil where there is none. About 5 ns for a
-    /// short number, 60 ns where `strtod` is needed; never allocates.
+    /// Reads a value as Prometheus' scraper does and moves `offset` behind it; nil where there is none. About 5 ns for
+    /// a short number, 60 ns where `strtod` is needed; never allocates.
     ///
     /// A mantissa below 2^53 and a power of ten up to 22 are exact, so their product or quotient is rounded once.
     ///

@@ -34,7 +34,8 @@ public struct Pattern: Sendable {
         return compiled.matches(text)
     }
 
-    /// Replaces a whole match by a template with `$1`, `${1}`, `$name`, `${name}`, `$$`; nil when the text does not match.
+    /// Replaces a whole match by a template with `$1`, `${1}`, `$name`, `${name}`, `$$`; nil when the text does not
+    /// match.
     ///
     /// - SeeAlso: Go, `regexp.Expand`.
     public func expand(_ template: String, matching text: String) -> String? {

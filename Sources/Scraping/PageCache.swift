@@ -4,7 +4,8 @@ internal import Glibc
 internal import Model
 
 /// A target's previous page and what each of its lines meant. A line whose bytes up to the value are unchanged goes
-/// straight to its series: one `memcmp`, no hashing, no label, no allocation. Only a line that was not there before is parsed.
+/// straight to its series: one `memcmp`, no hashing, no label, no allocation. Only a line that was not there before is
+/// parsed.
 @safe struct PageCache {
     /// A line of the previous page.
     private struct Line {
@@ -36,8 +37,9 @@ internal import Model
     /// Lines that took the slow way so far, each with a hash and a look-up.
     private(set) var parsedLines = 0
 
-    /// Reads a page into the batch: its samples, then staleness markers of the series that are gone. `body` is exchanged
-    /// for a buffer that can be used again. After an error nothing of the cache is left, and the batch is not to be used.
+    /// Reads a page into the batch: its samples, then staleness markers of the series that are gone. `body` is
+    /// exchanged for a buffer that can be used again. After an error nothing of the cache is left, and the batch is
+    /// not to be used.
     mutating func read(
         _ body: inout [UInt8], into batch: inout SampleBatch, honorsTimestamps: Bool, limit: Int,
         resolve: (inout [Label]) throws(ExpositionError) -> SeriesReference?

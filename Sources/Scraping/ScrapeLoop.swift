@@ -8,8 +8,8 @@ public import Transport
 /// Fetches its targets, each in its slot, and hands what they said to the store. It belongs to one thread, which calls
 /// `step` again and again; under simulation a task does.
 ///
-/// The network is driven by the fetcher, time by the steady clock, so that a jump of the wall clock stops nothing; only the
-/// samples' timestamps come from the wall clock, snapped to the slot when they are close to it.
+/// The network is driven by the fetcher, time by the steady clock, so that a jump of the wall clock stops nothing;
+/// only the samples' timestamps come from the wall clock, snapped to the slot when they are close to it.
 public final class ScrapeLoop {
     private final class Runtime {
         let watched: WatchedTarget

@@ -4,9 +4,10 @@ internal import Synchronization
 
 /// The store: series in memory with Prometheus' log beneath. Batches come in, columns go out.
 ///
-/// A batch is in the log, which means in the kernel's hands, before `append` returns: `kill -9` loses nothing of it; a loss
-/// of power loses at most `StorageSettings.syncInterval`. When the disk refuses the log, samples are kept in memory all
-/// the same, since alerting must go on; the figures tell, and the series are logged anew when the disk is back.
+/// A batch is in the log, which means in the kernel's hands, before `append` returns: `kill -9` loses nothing of it; a
+/// loss of power loses at most `StorageSettings.syncInterval`. When the disk refuses the log, samples are kept in
+/// memory all the same, since alerting must go on; the figures tell, and the series are logged anew when the disk is
+/// back.
 public final class SeriesStore: Sendable {
     struct LogState: ~Copyable {
         var writer: LogWriter

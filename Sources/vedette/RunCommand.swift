@@ -1,11 +1,7 @@
 internal import ArgumentParser
 internal import Basics
 internal import Daemon
-internal import ServiceLifecycle
 internal import Storage
-internal import UnixSignals
-internal import Web
-internal import Logging
 
 /// `vedette run`: the daemon.
 struct RunCommand: AsyncParsableCommand {
@@ -40,57 +36,11 @@ struct RunCommand: AsyncParsableCommand {
         } catch {
             throw Refusal("\(error)")
         }
-        let control = ThreadPoolExecutor(count: 3, name: "vedette-ctl")
-        let queries = ThreadPoolExecutor(count: 2, name: "vedette-api")
-        let server = WebServer(host: host, port: port, executor: queries) { port in
-            log.write(LogEvent(.info, "listening", "listening on http://\(host):\(port)"))
-        } handler: { [api = vedette.api] in
-            await api.answer($0)
-        }
-        let group = ServiceGroup(
-            services: [
-                ControlPlane(vedette: vedette, executor: control), Listener(server: server),
-                Reloader(vedette: vedette, executor: control),
-            ],
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: Logger(label: "service-group") { _ in SwiftLogNoOpLogHandler() })
         do {
-            try await group.run()
-        } catch let error as WebServerError {
-            throw Refusal(error.description)
+            try await vedette.serve(host: host, port: port)
+        } catch {
+            throw Refusal("\(error)")
         }
         log.write(LogEvent(.info, "stopped", "stopped; nothing accepted is lost"))
     }
-}
-
-/// The daemon's own tasks, on threads that may block.
-private struct ControlPlane: Service {
-    let vedette: Vedette
-    let executor: ThreadPoolExecutor
-
-    func run() async throws {
-        let work = executor.start { [vedette] in await vedette.run() }
-        await withTaskCancellationOrGracefulShutdownHandler {
-            await work.value
-        } onCancelOrGracefulShutdown: { [vedette] in
-            vedette.stop()
-        }
-    }
-}
-
-/// SIGHUP reads the configuration again.
-private struct Reloader: Service {
-    let vedette: Vedette
-    let executor: ThreadPoolExecutor
-
-    func run() async throws {
-        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
-            _ = await executor.start { [vedette] in await vedette.reloadConfiguration() }.value
-        }
-    }
-}
-
-private struct Listener: Service {
-    let server: WebServer
-    func run() async throws { try await server.run() }
 }

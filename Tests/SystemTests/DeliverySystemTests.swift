@@ -40,7 +40,8 @@ import Testing
             seed: seed, configuration: configuration, rules: rules,
             page: { url, at in
                 guard at < end else { return "load 1\n" }
-                var random = SeededRandom(seed: seed ^ UInt64(at.milliseconds / 9000) &* 31 ^ url.utf8.reduce(0) { $0 &* 31 &+ UInt64($1) })
+                var random = SeededRandom(
+                    seed: seed ^ UInt64(at.milliseconds / 9000) &* 31 ^ url.utf8.reduce(0) { $0 &* 31 &+ UInt64($1) })
                 switch random.next() % 5 {
                 case 0: return nil
                 case 1: return "load 9\n"
@@ -73,7 +74,8 @@ import Testing
             case 0, 1:
                 world.kill(downFor: Milliseconds.random(in: 0...20_000, using: &random))
                 try world.boot()
-            case 2 where jumps(seed): world.executor.jumpWallClock(by: Milliseconds.random(in: 0...3000, using: &random))
+            case 2 where jumps(seed):
+                world.executor.jumpWallClock(by: Milliseconds.random(in: 0...3000, using: &random))
             default: break
             }
         }
@@ -122,7 +124,9 @@ import Testing
             }
         }
         if decided.isEmpty { problems.append("nothing fired at all") }
-        for (labels, status) in last where status != "resolved" { problems.append("never told that it is over: \(labels)") }
+        for (labels, status) in last where status != "resolved" {
+            problems.append("never told that it is over: \(labels)")
+        }
         if world.deliveries.isEmpty { problems.append("nothing was paged at all") }
         let kills = world.log.count { $0.hasSuffix("killed") }
         let unknown = world.shared.state.withLock { $0.unknown }

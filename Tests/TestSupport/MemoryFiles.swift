@@ -244,7 +244,9 @@ private final class MemoryFile: File {
         }
         let written = unsafe bytes.withUnsafeBytes { unsafe Array($0.prefix(accepted)) }
         node.content.withLock { content in
-            if content.bytes.count < offset { content.bytes += [UInt8](repeating: 0, count: offset - content.bytes.count) }
+            if content.bytes.count < offset {
+                content.bytes += [UInt8](repeating: 0, count: offset - content.bytes.count)
+            }
             let overlap = min(written.count, content.bytes.count - offset)
             content.bytes.replaceSubrange(offset..<offset + overlap, with: written)
             content.modified = change

@@ -5,6 +5,7 @@ import Testing
 enum Exceptions {
     /// Tasks, queues and threads that the seeded executor does not see.
     static let escaping = [
+        "Sources/Basics/SystemClock.swift": "one thread wakes all sleepers, so that a busy pool delays no page",
         "Sources/Basics/Threads.swift": "the one place that starts threads and the tasks of the machine's executor",
         "Sources/Basics/Simulation/SimulatedExecutor.swift": "starts the simulated world's own task, on itself",
         "Sources/Transport/CurlTransport.swift": "libcurl's loop blocks; tests put a simulated network in its place",
@@ -85,9 +86,10 @@ enum Exceptions {
                 cure: "advance the simulated clock"))
     }
 
-    @Test("lines of at most 120 characters") func width() {
+    @Test("comments of at most 120 characters; the formatter, which breaks code, leaves them as they are") func width()
+    {
         for file in Tree.sources + Tree.tests {
-            for (index, line) in file.lines.enumerated() where line.utf8.count > 120 && line.count > 120 {
+            for (index, line) in file.lines.enumerated() where line.count > 120 && line.contains("// ") {
                 report(["\(file.path):\(index + 1): is \(line.count) characters long; break it at 120"])
             }
         }

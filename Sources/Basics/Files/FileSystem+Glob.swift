@@ -1,6 +1,6 @@
 extension FileSystem {
-    /// The paths that a pattern names, sorted: `*` may stand in its last part. A pattern without `*` names itself, whether
-    /// it exists or not; a directory that cannot be listed holds nothing, as in Prometheus.
+    /// The paths that a pattern names, sorted: `*` may stand in its last part. A pattern without `*` names itself,
+    /// whether it exists or not; a directory that cannot be listed holds nothing, as in Prometheus.
     public func glob(_ pattern: String) -> [String] {
         guard pattern.contains("*") else { return [pattern] }
         let slash = pattern.lastIndex(of: "/")

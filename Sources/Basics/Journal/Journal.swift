@@ -4,9 +4,9 @@ internal import Synchronization
 ///
 /// Two files, `a.journal` and `b.journal`, take turns. The active one begins with a snapshot of all entries; commits
 /// follow it, one checksummed record each. When it is full, and at every opening, the other file takes a fresh snapshot
-/// and becomes active. Both have their space reserved when the journal is made, so that a full disk stops neither a commit
-/// nor a turn while the state fits. Checksums are seeded with the file's turn: what is left of an earlier turn never
-/// passes for a record of this one.
+/// and becomes active. Both have their space reserved when the journal is made, so that a full disk stops neither a
+/// commit nor a turn while the state fits. Checksums are seeded with the file's turn: what is left of an earlier turn
+/// never passes for a record of this one.
 ///
 /// A commit that the disk refuses is kept in memory and written with the next that succeeds (as a fresh snapshot), and
 /// the answer says so: a page is not held back by a broken disk.

@@ -6,8 +6,8 @@ internal import Glibc
 ///     record  = mark u16 0x4A52 | kind u16 (1 snapshot, 2 changes) | length u32 | crc u32 | payload
 ///     payload = (table, key: u32 length and bytes; value: u32 length, 0xFFFFFFFF for none, and bytes)…
 ///
-/// All numbers little-endian; `crc` is CRC-32C seeded with the turn over kind, length and payload. The first record is a
-/// snapshot; a file whose snapshot is not whole does not count.
+/// All numbers little-endian; `crc` is CRC-32C seeded with the turn over kind, length and payload. The first record is
+/// a snapshot; a file whose snapshot is not whole does not count.
 struct JournalContent {
     var turn: UInt64
     var tables: Journal.Tables = [:]

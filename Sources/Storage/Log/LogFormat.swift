@@ -6,7 +6,8 @@ internal import Basics
 ///     fragment = kind u8 (bits 0-2: 1 full, 2 first, 3 middle, 4 last; bit 3: Snappy) | length u16 | crc u32 | data
 ///     record   = kind u8 | …; 1: series, 2: samples
 ///
-/// Numbers are big-endian, varints as Go's `encoding/binary`. A fragment never crosses a page, a record never a segment.
+/// Numbers are big-endian, varints as Go's `encoding/binary`. A fragment never crosses a page, a record never a
+/// segment.
 ///
 /// - SeeAlso: Prometheus, `tsdb/docs/format/wal.md`, `tsdb/wlog/wlog.go`, `tsdb/record/record.go`.
 enum LogFormat {

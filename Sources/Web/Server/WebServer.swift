@@ -5,8 +5,8 @@ internal import Hummingbird
 internal import Logging
 internal import NIOCore
 
-/// Serves a handler, the API's mostly, on a TCP address. Hummingbird reads and writes; handlers run on threads of their own, so that a long
-/// query holds up neither the network nor the control plane.
+/// Serves a handler, the API's mostly, on a TCP address. Hummingbird reads and writes; handlers run on threads of
+/// their own, so that a long query holds up neither the network nor the control plane.
 public struct WebServer: Sendable {
     private let handler: Handler
     private let host: String
@@ -81,6 +81,10 @@ public struct WebServerError: Error, Sendable, CustomStringConvertible {
     public var address: String
     /// The system's words.
     public var reason: String
+
+    /// An error by its parts.
+    public init(address: String, reason: String) { (self.address, self.reason) = (address, reason) }
+
     /// One sentence with the cure.
     public var description: String {
         "cannot listen on \(address): \(reason); stop what listens there or choose another address with --listen"

@@ -1,0 +1,65 @@
+internal import Basics
+internal import Logging
+internal import ServiceLifecycle
+internal import UnixSignals
+public import Web
+
+extension Vedette {
+    /// Runs the daemon on this machine with its HTTP interface until SIGTERM or SIGINT; SIGHUP reads the configuration
+    /// again. Throws when it cannot listen.
+    public func serve(host: String, port: Int) async throws(WebServerError) {
+        let control = ThreadPoolExecutor(count: 3, name: "vedette-ctl")
+        let queries = ThreadPoolExecutor(count: 2, name: "vedette-api")
+        let server = WebServer(host: host, port: port, executor: queries) { [log] port in
+            log.write(LogEvent(.info, "listening", "listening on http://\(host):\(port)"))
+        } handler: { [api] in
+            await api.answer($0)
+        }
+        let group = ServiceGroup(
+            services: [
+                ControlPlane(vedette: self, executor: control), Listener(server: server),
+                Reloader(vedette: self, executor: control),
+            ],
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: Logger(label: "service-group") { _ in SwiftLogNoOpLogHandler() })
+        do {
+            try await group.run()
+        } catch let error as WebServerError {
+            throw error
+        } catch {
+            throw WebServerError(address: "\(host):\(port)", reason: "\(error)")
+        }
+    }
+}
+
+/// The daemon's own tasks, on threads that may block.
+private struct ControlPlane: Service {
+    let vedette: Vedette
+    let executor: ThreadPoolExecutor
+
+    func run() async throws {
+        let work = executor.start { [vedette] in await vedette.run() }
+        await withTaskCancellationOrGracefulShutdownHandler {
+            await work.value
+        } onCancelOrGracefulShutdown: { [vedette] in
+            vedette.stop()
+        }
+    }
+}
+
+/// SIGHUP reads the configuration again.
+private struct Reloader: Service {
+    let vedette: Vedette
+    let executor: ThreadPoolExecutor
+
+    func run() async throws {
+        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+            _ = await executor.start { [vedette] in await vedette.reloadConfiguration() }.value
+        }
+    }
+}
+
+private struct Listener: Service {
+    let server: WebServer
+    func run() async throws { try await server.run() }
+}

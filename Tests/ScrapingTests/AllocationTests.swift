@@ -1,0 +1,55 @@
+import Basics
+import CAllocations
+import Model
+import TestSupport
+import Testing
+
+@testable import Scraping
+
+@Suite struct AllocationTests {
+    /// A page of 1,008 series whose values change with the round, as most pages do.
+    private func page(_ round: Int) -> [UInt8] {
+        var text = ""
+        for series in 0..<1008 {
+            if series % 42 == 0 {
+                text += "# HELP http_requests_\(series)_total Requests.\n# TYPE http_requests_\(series)_total counter\n"
+            }
+            let value = series % 3 == 0 ? "\(series * 1000 + round)" : "\(series).\(1000 + round % 7)"
+            text +=
+                "http_requests_\(series / 42 * 42)_total{service=\"svc-1\",method=\"GET\",handler=\"/api/\(series)\"} \(value)\n"
+        }
+        return Array(text.utf8)
+    }
+
+    @Test("zero allocations and zero look-ups over 100 steady scrapes of 1,008 series after the third") func steady()
+        throws
+    {
+        let sink = RecordingSink(keeps: false)
+        var cache = PageCache()
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: 0))
+        var samples = 0
+        func scrape(_ body: inout [UInt8], round: Int) throws {
+            batch.reset(to: Timestamp(milliseconds: Int64(round) * 1000))
+            samples += try cache.read(&body, into: &batch, honorsTimestamps: true, limit: 0) {
+                sink.reference(of: Labels($0))
+            }.samples
+        }
+        for round in 0..<3 {
+            var body = page(round)
+            try scrape(&body, round: round)
+        }
+        var bodies = (3..<103).map { page($0) }
+        let (allocations, parsed) = (vedette_allocations_of_this_thread(), cache.parsedLines)
+        for index in bodies.indices { try scrape(&bodies[index], round: index + 3) }
+        let made = vedette_allocations_of_this_thread() - allocations
+        #expect(made == 0)
+        #expect(cache.parsedLines == parsed && parsed == 1008)
+        #expect(samples == 103 * 1008)
+    }
+
+    @Test("the counter counts") func counter() {
+        let before = vedette_allocations_of_this_thread()
+        let array = [UInt8](repeating: 1, count: Int.random(in: 1000...2000))
+        #expect(vedette_allocations_of_this_thread() > before && array.count >= 1000)
+    }
+}

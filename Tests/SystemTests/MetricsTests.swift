@@ -1,0 +1,46 @@
+import Basics
+import Daemon
+import TestSupport
+import Testing
+import Web
+
+@Suite struct MetricsTests {
+    @Test(
+        "promtool finds nothing to blame in the daemon's own metrics",
+        .enabled(if: Program.installed("promtool") != nil, "promtool is not installed (Debian package prometheus)"))
+    func metrics() async throws {
+        let world = SimulatedWorld(
+            seed: 5, configuration: DeliverySystemTests.configuration, rules: DeliverySystemTests.rules,
+            page: { _, at in at.milliseconds % 20_000 < 8000 ? nil : "load 1\n" })
+        try world.boot()
+        world.run(for: 60_000)
+        let answer = await world.vedette?.api.answer(APIRequest(path: "/metrics"))
+        let page = String(decoding: answer?.body ?? [], as: UTF8.self)
+        let outcome = try #require(Program.installed("promtool")).run(["check", "metrics"], input: page)
+        #expect(outcome.status == 0 && outcome.errors.isEmpty, "\(outcome.output)\(outcome.errors)")
+        #expect(page.split(separator: "\n").count > 150)
+    }
+
+    @Test("every metric that the rules, dashboards and runbooks name is exposed") func names() async throws {
+        let world = SimulatedWorld(
+            seed: 5, configuration: DeliverySystemTests.configuration, rules: DeliverySystemTests.rules,
+            page: { _, at in at.milliseconds % 20_000 < 8000 ? nil : "load 1\n" })
+        try world.boot()
+        world.run(for: 60_000)
+        let answer = await world.vedette?.api.answer(APIRequest(path: "/metrics"))
+        let exposed = Set(
+            String(decoding: answer?.body ?? [], as: UTF8.self).matches(of: /(?m)^vedette_[a-z_]+/).map { String($0.0) }
+        )
+        var missing: Set<String> = []
+        let files = SystemFiles()
+        for folder in ["rules", "dashboards", "runbooks"] {
+            for name in try files.list("\(Program.root)/\(folder)") where name.contains(".") {
+                let text = String(decoding: try files.contents(of: "\(Program.root)/\(folder)/\(name)"), as: UTF8.self)
+                for match in text.matches(of: /\bvedette_[a-z_]+\b/) where !exposed.contains(String(match.0)) {
+                    missing.insert("\(folder)/\(name): \(match.0)")
+                }
+            }
+        }
+        #expect(missing.isEmpty, "\(missing.sorted())")
+    }
+}
