@@ -70,15 +70,14 @@ extension Evaluator {
                     at: range)
                 continue
             }
-            // With delayed removal the name still tells series apart.
-            let kept = Labels(
-                sortedUnique: labels.sorted.filter {
-                    $0.name != "le" && (options.delaysNameRemoval || !$0.isMetadata)
-                })
+            // Two histograms that differ in name alone are two; without their names they then collide.
+            let kept = Labels(sortedUnique: labels.sorted.filter { $0.name != "le" })
             let place = places[kept] ?? histograms.count
             if place == histograms.count {
                 places[kept] = place
-                histograms.append(Histogram(labels: kept, name: labels.metricName))
+                histograms.append(
+                    Histogram(
+                        labels: options.delaysNameRemoval ? kept : kept.withoutMetadata, name: labels.metricName))
             }
             histograms[place].buckets.append((bound, series))
         }

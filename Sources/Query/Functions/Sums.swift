@@ -23,7 +23,8 @@ struct CompensatedSum {
     var value: Double { sum + compensation }
 }
 
-/// A mean that does not overflow while its values do not: a sum first, an incremental mean once the sum would be infinite.
+/// A mean that does not overflow while its values do not: a sum first, and an incremental mean once the sum would be
+/// infinite.
 ///
 /// - SeeAlso: Prometheus, `promql/functions.go`, `funcAvgOverTime`.
 struct Mean {
