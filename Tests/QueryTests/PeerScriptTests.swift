@@ -13,7 +13,8 @@ import TestSupport
         "experimental_fn:double_exponential_smoothing", "experimental_fn:ts_of_first_over_time",
         "experimental_fn:ts_of_last_over_time", "experimental_fn:ts_of_max_over_time",
         "experimental_fn:ts_of_min_over_time", "experimental_fn:max_of", "experimental_fn:min_of",
-        "experimental_fn:end", "experimental_fn:histogram_quantiles", "experimental_aggr:limitk",
+        "experimental_fn:end", "experimental_fn:histogram_quantiles",
+        "experimental_aggr:limitk",
         "experimental_aggr:limit_ratio", "experimental_fn:range", "experimental_fn:start", "experimental_fn:step",
     ]
 
@@ -21,7 +22,8 @@ import TestSupport
     /// or of a start timestamp in their data.
     static let mistagged: [String: Set<Int>] = [
         "aggregators.test": [239, 252, 378, 382, 386, 390, 404, 408, 412, 416, 520, 814, 817],
-        "functions.test": [1649], "histograms.test": [1081, 1084], "native_histograms.test": [1419], "operators.test": [292],
+        "functions.test": [1649], "histograms.test": [1081, 1084], "native_histograms.test": [1419],
+        "operators.test": [292],
         "start_timestamps.test": [169],
     ]
 
