@@ -77,6 +77,7 @@ let package = Package(
             dependencies: ["Daemon", lifecycle, .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
+        .testTarget(name: "SystemTests", dependencies: ["Daemon", "TestSupport"], swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),
     ],

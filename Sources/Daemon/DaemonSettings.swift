@@ -95,6 +95,13 @@ public struct DaemonSettings: Sendable {
         }
     }
 
+    /// What it holds, in a few words.
+    public var summary: String {
+        let rules = groups.flatMap(\.rules).count
+        return "\(jobs.count) scrape jobs, \(checks.count) health checks, \(rules) rules in \(groups.count) groups, "
+            + "\(notifying.receivers.count) receivers"
+    }
+
     /// Reads and checks one rule file.
     public static func ruleFile(_ path: String, _ files: any FileSystem) throws(SettingsError) -> RuleFile {
         let bytes: [UInt8]

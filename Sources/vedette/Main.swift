@@ -7,5 +7,8 @@ struct Main: AsyncParsableCommand {
         commandName: "vedette",
         abstract: "Watches services, evaluates rules, pages the person on call.",
         version: Vedette.version,
-        subcommands: [RunCommand.self])
+        subcommands: [
+            RunCommand.self, CheckCommand.self, QueryCommand.self, AlertsCommand.self, NotifyCommand.self,
+            DemoCommand.self,
+        ])
 }

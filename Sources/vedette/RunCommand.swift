@@ -42,11 +42,16 @@ struct RunCommand: AsyncParsableCommand {
         }
         let control = ThreadPoolExecutor(count: 3, name: "vedette-ctl")
         let queries = ThreadPoolExecutor(count: 2, name: "vedette-api")
-        let server = WebServer(api: vedette.api, host: host, port: port, executor: queries) { port in
+        let server = WebServer(host: host, port: port, executor: queries) { port in
             log.write(LogEvent(.info, "listening", "listening on http://\(host):\(port)"))
+        } handler: { [api = vedette.api] in
+            await api.answer($0)
         }
         let group = ServiceGroup(
-            services: [ControlPlane(vedette: vedette, executor: control), Listener(server: server)],
+            services: [
+                ControlPlane(vedette: vedette, executor: control), Listener(server: server),
+                Reloader(vedette: vedette, executor: control),
+            ],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "service-group") { _ in SwiftLogNoOpLogHandler() })
         do {
@@ -69,6 +74,18 @@ private struct ControlPlane: Service {
             await work.value
         } onCancelOrGracefulShutdown: { [vedette] in
             vedette.stop()
+        }
+    }
+}
+
+/// SIGHUP reads the configuration again.
+private struct Reloader: Service {
+    let vedette: Vedette
+    let executor: ThreadPoolExecutor
+
+    func run() async throws {
+        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+            _ = await executor.start { [vedette] in await vedette.reloadConfiguration() }.value
         }
     }
 }

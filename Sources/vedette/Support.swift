@@ -30,8 +30,14 @@ enum LogFormat: String, ExpressibleByArgument, CaseIterable {
 struct StandardErrorLog: LogSink {
     let format: LogFormat
     let clock: any TimeSource
+    /// Events of less weight are left out.
+    var minimum = LogEvent.Level.info
 
     func write(_ event: LogEvent) {
+        let levels = LogEvent.Level.allCases
+        guard let weight = levels.firstIndex(of: event.level), let least = levels.firstIndex(of: minimum),
+            weight >= least
+        else { return }
         var line: String
         switch format {
         case .text:
@@ -45,9 +51,49 @@ struct StandardErrorLog: LogSink {
             members += event.fields.map { JSON.Member($0.name, .string($0.value)) }
             line = JSON.object(members).text
         }
-        line += "\n"
-        line.withUTF8 { bytes in
-            // A log that cannot be written stops nothing.
+        StandardError.write(line + "\n")
+    }
+}
+
+/// A directory of its own under `/tmp`, for the demo.
+struct TemporaryDirectory {
+    let path: String
+
+    init() throws {
+        var template = Array("/tmp/vedette-demo-XXXXXX".utf8CString)
+        guard unsafe mkdtemp(&template) != nil else { throw Refusal("/tmp: no directory can be made there") }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    func remove() { removeTree(path) }
+
+    private func removeTree(_ path: String) {
+        let files = SystemFiles()
+        // What cannot be removed from /tmp is left there.
+        for name in (try? files.list(path)) ?? [] { removeTree("\(path)/\(name)") }
+        try? files.remove(path)
+    }
+}
+
+/// Writes a small file.
+func write(_ text: String, to path: String) throws {
+    let file = try SystemFiles().open(path, .create)
+    try unsafe file.write(Array(text.utf8).span.bytes, at: 0)
+}
+
+/// Where the process was started.
+func currentDirectory() -> String {
+    unsafe getcwd(nil, 0).map { path in
+        defer { unsafe free(path) }
+        return unsafe String(cString: path)
+    } ?? "."
+}
+
+/// The process's standard error. What cannot be written there is lost: it stops nothing.
+enum StandardError {
+    static func write(_ text: String) {
+        var text = text
+        text.withUTF8 { bytes in
             _ = unsafe Glibc.write(2, bytes.baseAddress, bytes.count)
         }
     }

@@ -57,7 +57,7 @@ public final class MemoryFiles: FileSystem {
             var bytes = content.durable
             for index in content.bytes.indices where index >= bytes.count || bytes[index] != content.bytes[index] {
                 guard generator.next() % 512 != 0 else { break }
-                if index >= bytes.count { bytes += repeatElement(0, count: index - bytes.count + 1) }
+                if index >= bytes.count { bytes += [UInt8](repeating: 0, count: index - bytes.count + 1) }
                 bytes[index] = content.bytes[index]
             }
             return bytes
@@ -244,7 +244,7 @@ private final class MemoryFile: File {
         }
         let written = unsafe bytes.withUnsafeBytes { unsafe Array($0.prefix(accepted)) }
         node.content.withLock { content in
-            if content.bytes.count < offset { content.bytes += repeatElement(0, count: offset - content.bytes.count) }
+            if content.bytes.count < offset { content.bytes += [UInt8](repeating: 0, count: offset - content.bytes.count) }
             let overlap = min(written.count, content.bytes.count - offset)
             content.bytes.replaceSubrange(offset..<offset + overlap, with: written)
             content.modified = change
@@ -263,7 +263,7 @@ private final class MemoryFile: File {
             if size < content.bytes.count {
                 content.bytes.removeLast(content.bytes.count - size)
             } else {
-                content.bytes += repeatElement(0, count: size - content.bytes.count)
+                content.bytes += [UInt8](repeating: 0, count: size - content.bytes.count)
             }
         }
     }
@@ -280,7 +280,7 @@ private final class MemoryFile: File {
         if isFull { throw FileError(operation: "preallocate", path: path, code: ENOSPC) }
         node.content.withLock { content in
             content.reserved = max(content.reserved, size)
-            if content.bytes.count < size { content.bytes += repeatElement(0, count: size - content.bytes.count) }
+            if content.bytes.count < size { content.bytes += [UInt8](repeating: 0, count: size - content.bytes.count) }
         }
     }
 }

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// The bytes of a journal's file.
 ///
 ///     file    = magic "VEDJRNL1" | turn u64 | crc u32 of the 16 bytes before | record…
@@ -47,14 +49,24 @@ struct JournalContent {
                 continue
             }
             // Either the last record was cut short, or one was damaged later: then an intact one follows somewhere.
-            var next = offset + 1
-            while next < bytes.count, record(in: bytes, at: next) == nil { next += 1 }
+            var next = nextMark(in: bytes, from: offset + 1)
+            while next < bytes.count, record(in: bytes, at: next) == nil { next = nextMark(in: bytes, from: next + 1) }
             guard next < bytes.count else {
-                recovery.tornBytes = bytes[offset...].prefix { $0 != 0 }.isEmpty ? 0 : tornCount(in: bytes[offset...])
+                recovery.tornBytes = tornCount(in: bytes[offset...])
                 return
             }
             recovery.damagedRecords += 1
             offset = next
+        }
+    }
+
+    /// Where a record may begin, or the end. The reserved space is mostly zeros, so it is passed at `memchr`'s pace.
+    private func nextMark(in bytes: [UInt8], from start: Int) -> Int {
+        guard start < bytes.count else { return bytes.count }
+        return unsafe bytes.withUnsafeBytes { buffer in
+            let base = unsafe buffer.baseAddress.unsafelyUnwrapped
+            let found = unsafe memchr(base + start, Int32(Self.mark & 0xFF), buffer.count - start)
+            return unsafe found.map { unsafe UnsafeRawPointer($0) - base } ?? buffer.count
         }
     }
 

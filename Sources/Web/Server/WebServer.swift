@@ -5,31 +5,34 @@ internal import Hummingbird
 internal import Logging
 internal import NIOCore
 
-/// Serves the API on a TCP address. Hummingbird reads and writes; handlers run on threads of their own, so that a long
+/// Serves a handler, the API's mostly, on a TCP address. Hummingbird reads and writes; handlers run on threads of their own, so that a long
 /// query holds up neither the network nor the control plane.
 public struct WebServer: Sendable {
-    private let api: API
+    private let handler: Handler
     private let host: String
     private let port: Int
     private let executor: ThreadPoolExecutor
     private let onListening: @Sendable (_ port: Int) -> Void
+
+    /// Answers one request.
+    public typealias Handler = @Sendable (APIRequest) async -> APIResponse
 
     /// A request body longer than this is refused.
     public static let bodyLimit = 8 << 20
 
     /// A server that does not listen yet; port 0 takes any.
     public init(
-        api: API, host: String, port: Int, executor: ThreadPoolExecutor,
-        onListening: @escaping @Sendable (_ port: Int) -> Void
+        host: String, port: Int, executor: ThreadPoolExecutor, onListening: @escaping @Sendable (_ port: Int) -> Void,
+        handler: @escaping Handler
     ) {
-        (self.api, self.host, self.port) = (api, host, port)
+        (self.handler, self.host, self.port) = (handler, host, port)
         (self.executor, self.onListening) = (executor, onListening)
     }
 
     /// Serves until it is cancelled or told to shut down gracefully; throws when it cannot listen.
     public func run() async throws(WebServerError) {
-        let responder = CallbackResponder<BasicRequestContext> { [api, executor] request, _ in
-            await WebServer.respond(to: request, api: api, executor: executor)
+        let responder = CallbackResponder<BasicRequestContext> { [handler, executor] request, _ in
+            await WebServer.respond(to: request, executor: executor, handler: handler)
         }
         var logger = Logger(label: "web") { _ in SwiftLogNoOpLogHandler() }
         logger.logLevel = .critical
@@ -46,7 +49,9 @@ public struct WebServer: Sendable {
         }
     }
 
-    private static func respond(to request: Request, api: API, executor: ThreadPoolExecutor) async -> Response {
+    private static func respond(
+        to request: Request, executor: ThreadPoolExecutor, handler: @escaping Handler
+    ) async -> Response {
         let body: [UInt8]
         do {
             body = Array(buffer: try await request.body.collect(upTo: bodyLimit))
@@ -57,7 +62,7 @@ public struct WebServer: Sendable {
         let call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm)
-        return response(await executor.start { await api.answer(call) }.value)
+        return response(await executor.start { await handler(call) }.value)
     }
 
     private static func response(_ answer: APIResponse) -> Response {

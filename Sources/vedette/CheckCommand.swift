@@ -1,0 +1,54 @@
+internal import ArgumentParser
+internal import Basics
+internal import Daemon
+internal import Rules
+internal import Settings
+
+/// `vedette check`: reads files as the daemon would, and starts nothing.
+struct CheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check", abstract: "Check configuration and rule files.",
+        subcommands: [CheckConfig.self, CheckRules.self])
+}
+
+struct CheckConfig: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "config", abstract: "Check a configuration with the rule files it names.")
+
+    @Argument(help: "The configuration files.") var files = ["vedette.yaml"]
+
+    func run() throws {
+        var isGood = true
+        for file in files {
+            do throws(SettingsError) {
+                let settings = try DaemonSettings(path: file, files: SystemFiles())
+                for warning in settings.warnings { Output.problem("\(file): warning: \(warning)") }
+                Output.line("\(file): good: \(settings.summary)")
+            } catch {
+                Output.problem(error.description)
+                isGood = false
+            }
+        }
+        if !isGood { throw ExitCode(1) }
+    }
+}
+
+struct CheckRules: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "rules", abstract: "Check rule files.")
+
+    @Argument(help: "The rule files.") var files: [String]
+
+    func run() throws {
+        var isGood = true
+        for file in files {
+            do throws(SettingsError) {
+                let groups = try DaemonSettings.ruleFile(file, SystemFiles()).groups
+                Output.line("\(file): good: \(groups.flatMap(\.rules).count) rules in \(groups.count) groups")
+            } catch {
+                Output.problem(error.description)
+                isGood = false
+            }
+        }
+        if !isGood { throw ExitCode(1) }
+    }
+}

@@ -1,0 +1,79 @@
+internal import ArgumentParser
+internal import Basics
+internal import Transport
+
+/// Options of the commands that ask a running daemon.
+struct Client: ParsableArguments {
+    @Option(help: "The daemon's address.") var url = "http://127.0.0.1:9470"
+
+    /// The `data` of an answer in Prometheus' envelope.
+    func get(_ path: String, _ parameters: [(String, String)] = []) async throws -> JSON {
+        let transport = CurlTransport(clock: SystemClock())
+        defer { transport.stop() }
+        let query = parameters.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
+        let request = HTTPRequest(
+            url: url + path + (query.isEmpty ? "" : "?\(query)"), timeout: 130_000, maximumResponseBytes: 256 << 20)
+        let response: HTTPResponse
+        do throws(TransportError) {
+            response = try await transport.send(request)
+        } catch {
+            throw Refusal(
+                "no daemon answers at \(url): \(error); start it with `vedette run` or name its address with --url")
+        }
+        guard let body = try? JSON(parsing: response.body), let status = body["status"]?.string else {
+            throw Refusal("\(url) answers HTTP \(response.status), and not as a daemon does; check --url")
+        }
+        guard status == "success", let data = body["data"] else {
+            throw Refusal(body["error"]?.string ?? "HTTP \(response.status)")
+        }
+        return data
+    }
+}
+
+/// How a command prints.
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+    case table, json, csv
+}
+
+/// Where commands print: results to standard output, problems to standard error.
+enum Output {
+    static func line(_ text: String) { print(text) }
+    static func problem(_ text: String) { StandardError.write(text + "\n") }
+
+    /// Rows under their titles, aligned, or as CSV (RFC 4180) or JSON objects.
+    static func rows(_ titles: [String], _ rows: [[String]], _ format: OutputFormat) {
+        switch format {
+        case .json:
+            let objects = rows.map { row in JSON.object(zip(titles, row).map { JSON.Member($0, .string($1)) }) }
+            line(JSON.array(objects).text)
+        case .csv:
+            for row in [titles] + rows { line(row.map(csv).joined(separator: ",")) }
+        case .table:
+            let widths = titles.indices.map { column in ([titles] + rows).map { $0[column].count }.max() ?? 0 }
+            for row in [titles] + rows {
+                let cells = zip(row, widths).map { $0 + String(repeating: " ", count: max(0, $1 - $0.count)) }
+                var text = cells.joined(separator: "  ")
+                while text.last == " " { text.removeLast() }
+                line(text)
+            }
+        }
+    }
+
+    private static func csv(_ text: String) -> String {
+        text.contains { ",\"\n\r".contains($0) } ? "\"\(text.replacing("\"", with: "\"\""))\"" : text
+    }
+}
+
+extension String {
+    /// Everything but RFC 3986's unreserved characters as `%XX`.
+    fileprivate var percentEncoded: String {
+        utf8.map { byte in
+            let character = Character(Unicode.Scalar(byte))
+            if character.isASCII, character.isLetter || character.isNumber || "-._~".contains(character) {
+                return String(character)
+            }
+            let digits = String(byte, radix: 16, uppercase: true)
+            return digits.count == 1 ? "%0\(digits)" : "%\(digits)"
+        }.joined()
+    }
+}

@@ -1,0 +1,216 @@
+internal import ArgumentParser
+internal import Basics
+internal import Daemon
+internal import Settings
+internal import Synchronization
+internal import Web
+
+/// `vedette demo`: six simulated services, an incident, and the pages it leads to; all on loopback, in a minute.
+///
+/// What it prints was read back from the daemon's API or from a receiver's recorded request. It exits with 1 when the
+/// incident was not paged and resolved on both receivers.
+struct DemoCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "demo",
+        abstract: "Play an incident on simulated services, from the first symptom to the last page.")
+
+    @Option(help: "Chooses the victims and the second.") var seed: UInt64 = 1
+    @Option(help: "The rule file.") var rules = "rules/demo.yml"
+    @Option(help: "The longest it may take, in seconds.") var seconds = 58.0
+
+    func run() async throws {
+        tuneAllocator()
+        let stage = DemoStage(seed: seed)
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let executor = ThreadPoolExecutor(count: 3, name: "vedette-ctl")
+        let outcome = try await stage.play(
+            rules: rules, in: directory.path, executor: executor, seconds: seconds)
+        if !outcome { throw ExitCode(1) }
+    }
+}
+
+/// The demo's services, receivers and daemon.
+private final class DemoStage: Sendable {
+    private let clock = SystemClock()
+    private let business: DemoBusiness
+    private let receivers = DemoReceivers()
+    private let start: UInt64
+    private let handlers = ThreadPoolExecutor(count: 2, name: "vedette-demo")
+
+    init(seed: UInt64) {
+        business = DemoBusiness(seed: seed)
+        start = clock.uptimeNanoseconds()
+    }
+
+    private var second: Double { Double(clock.uptimeNanoseconds() - start) / 1e9 }
+
+    func play(
+        rules: String, in directory: String, executor: ThreadPoolExecutor, seconds: Double
+    ) async throws -> Bool {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            var ports: [DemoBusiness.Service: Int] = [:]
+            for service in DemoBusiness.Service.allCases {
+                ports[service] = try await listen(in: &group) { [self] request in
+                    guard !business.isDead(service, at: second) else { return .text("gone\n", status: 503) }
+                    return .text(business.page(of: service, at: second))
+                }
+            }
+            let pager = try await listen(in: &group) { [self] in receivers.take($0, at: second) }
+            let file = "\(directory)/vedette.yaml"
+            try write(configuration(ports, pager, rules), to: file)
+            let log = StandardErrorLog(format: .text, clock: clock, minimum: .error)
+            let world = World.machine(log: log)
+            let vedette: Vedette
+            do {
+                let settings = try DaemonSettings(path: file, files: world.files)
+                for warning in settings.warnings { throw Refusal(warning) }
+                vedette = try Vedette(
+                    StartOptions(
+                        configuration: file, dataDirectory: "\(directory)/data", externalURL: "http://127.0.0.1"),
+                    settings: settings, world: world)
+            } catch {
+                throw Refusal("\(error)")
+            }
+            let work = executor.start { await vedette.run() }
+            let port = try await listen(in: &group) { [api = vedette.api] in await api.answer($0) }
+            let outcome = try await tell(port: port, until: seconds)
+            vedette.stop()
+            await work.value
+            group.cancelAll()
+            return outcome
+        }
+    }
+
+    /// Starts a server on a free port of loopback.
+    private func listen(
+        in group: inout ThrowingTaskGroup<Void, any Error>, _ handler: @escaping WebServer.Handler
+    ) async throws -> Int {
+        let (ports, found) = AsyncStream.makeStream(of: Int.self)
+        let server = WebServer(
+            host: "127.0.0.1", port: 0, executor: handlers, onListening: { found.yield($0) }, handler: handler)
+        group.addTask { try await server.run() }
+        for await port in ports { return port }
+        throw Refusal("the demo's servers cannot listen on loopback")
+    }
+
+    private func configuration(_ ports: [DemoBusiness.Service: Int], _ pager: Int, _ rules: String) -> String {
+        let path = rules.hasPrefix("/") ? rules : "\(currentDirectory())/\(rules)"
+        let jobs = DemoBusiness.Service.allCases.map { service in
+            """
+            - job_name: \(service.rawValue)
+              static_configs: [{targets: ['127.0.0.1:\(ports[service] ?? 0)'], labels: {component: \(service.rawValue)}}]
+            """
+        }
+        return """
+            global: {scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}
+            rule_files: ['\(path)']
+            scrape_configs:
+            \(jobs.joined(separator: "\n"))
+            route:
+              receiver: on-call
+              group_by: [alertname, component]
+              group_wait: 1s
+              group_interval: 1s
+              repeat_interval: 1h
+            receivers:
+            - name: on-call
+              slack_configs: [{api_url: 'http://127.0.0.1:\(pager)/slack', channel: '#incidents', send_resolved: true}]
+              pagerduty_configs: [{routing_key: demo, url: 'http://127.0.0.1:\(pager)/v2/enqueue'}]
+
+            """
+    }
+
+    // MARK: Telling
+
+    /// The alerts that must have been paged.
+    private var expected: [String] {
+        let latency: [DemoBusiness.Service: String] = [
+            .websocket: "WebSocketLatencyHigh", .ml: "MLInferenceSlowdown", .vision: "VisionAnalysisSlow",
+            .coaching: "CoachingAnalysisSlow",
+        ]
+        return [latency[business.incident.slow] ?? "", "ServiceDown", "ModelAccuracyDegradation"]
+    }
+
+    private func say(_ text: String) {
+        let time = GoNumber.fixed((second * 10).rounded() / 10)
+        Output.line(String(repeating: " ", count: max(0, 5 - time.count)) + "\(time)s  \(text)")
+    }
+
+    private func tell(port: Int, until limit: Double) async throws -> Bool {
+        var client = Client()
+        client.url = "http://127.0.0.1:\(port)"
+        var health: [String: String] = [:]
+        var states: [String: String] = [:]
+        var toldPages = 0
+        while second < limit {
+            try await tellTargets(client, &health)
+            try await tellAlerts(client, &states)
+            let pages = receivers.received
+            for page in pages[toldPages...] { say("\(page.channel) received: \(page.text)") }
+            toldPages = pages.count
+            if isComplete(pages), !states.values.contains("firing") { break }
+            try await clock.sleep(for: 250)
+        }
+        return summarize(receivers.received)
+    }
+
+    private func tellTargets(_ client: Client, _ health: inout [String: String]) async throws {
+        let targets = try await client.get("/api/v1/targets")["activeTargets"]?.array ?? []
+        for target in targets {
+            let name = target["labels"]?["component"]?.string ?? ""
+            let now = target["health"]?.string ?? ""
+            guard health.updateValue(now, forKey: name) != now, now != "unknown" else { continue }
+            let error = target["lastError"]?.string ?? ""
+            say("target \(name) is \(now)\(error.isEmpty ? "" : ": \(error)")")
+        }
+    }
+
+    private func tellAlerts(_ client: Client, _ states: inout [String: String]) async throws {
+        let alerts = try await client.get("/api/v1/alerts")["alerts"]?.array ?? []
+        var present: [String: String] = [:]
+        for alert in alerts {
+            let labels = alert["labels"]?.strings ?? [:]
+            let name = [labels["alertname"], labels["component"], labels["level"]].compactMap(\.self).joined(
+                separator: " ")
+            let state = alert["state"]?.string ?? ""
+            present[name] = state
+            if states[name] != state {
+                say(
+                    "alert \(name) is \(state) (\(labels["severity"] ?? "")): \(alert["annotations"]?["summary"]?.string ?? "")"
+                )
+            }
+        }
+        for name in states.keys.sorted() where present[name] == nil { say("alert \(name) is over") }
+        states = present
+    }
+
+    private func isPaged(_ name: String, _ pages: [DemoReceivers.Received], channel: String, resolved: Bool) -> Bool {
+        pages.contains { $0.channel == channel && $0.isResolved == resolved && $0.text.contains(name) }
+    }
+
+    private func isComplete(_ pages: [DemoReceivers.Received]) -> Bool {
+        expected.allSatisfy { name in
+            ["Slack", "PagerDuty"].allSatisfy { channel in
+                isPaged(name, pages, channel: channel, resolved: false)
+                    && isPaged(name, pages, channel: channel, resolved: true)
+            }
+        }
+    }
+
+    private func summarize(_ pages: [DemoReceivers.Received]) -> Bool {
+        Output.line("")
+        for channel in ["Slack", "PagerDuty"] {
+            let mine = pages.filter { $0.channel == channel }
+            Output.line(
+                "\(channel) received \(mine.count) pages, \(mine.count { $0.isResolved }) of them say that it is over")
+            for name in expected where !isPaged(name, mine, channel: channel, resolved: false) {
+                Output.line("  missing: no page says that \(name) fires")
+            }
+            for name in expected where !isPaged(name, mine, channel: channel, resolved: true) {
+                Output.line("  missing: no page says that \(name) is over")
+            }
+        }
+        return isComplete(pages)
+    }
+}

@@ -1,0 +1,20 @@
+import Basics
+import Testing
+
+@testable import Web
+
+@Suite struct APIMessageTests {
+    @Test("a query and a form are decoded", arguments: [
+        ("a=1&b=x%20y&a=2", "a", ["1", "2"]), ("a=1&b=x%20y", "b", ["x y"]), ("m%5B%5D=up%7Ba%3D%22b%22%7D", "m[]", [#"up{a="b"}"#]), ("a=x+y", "a", ["x y"]), ("a", "a", [""]), ("a=%zz", "a", ["%zz"]),
+    ])
+    func parameters(query: String, name: String, values: [String]) {
+        #expect(APIRequest(path: "/", query: query).all(name) == values)
+        #expect(APIRequest(method: "POST", path: "/", body: Array(query.utf8), isForm: true).all(name) == values)
+    }
+
+    @Test("what comes from outside cannot become markup") func escaping() {
+        #expect(Page.text("<script>'\"&") == "&lt;script&gt;&#39;&quot;&amp;")
+        #expect(Page.link("javascript:alert(1)") == "javascript:alert(1)")
+        #expect(Page.link("https://x/\"onclick=") == "<a rel=\"noreferrer\" href=\"https://x/&quot;onclick=\">runbook</a>")
+    }
+}
