@@ -85,9 +85,11 @@ struct AlertBook: Sendable {
     /// The alerts of the book in the order of their labels.
     var sorted: [ActiveAlert] { alerts.values.sorted { $0.labels < $1.labels } }
 
-    /// What would be in the book after an evaluation at `now` that gave `candidates`.
+    /// What would be in the book after an evaluation at `now` that gave `candidates`; nothing changes about alerts that
+    /// are `frozen`.
     func next(
-        _ candidates: [UInt64: Candidate], at now: Timestamp, hold: Milliseconds, keepFiringFor: Milliseconds
+        _ candidates: [UInt64: Candidate], at now: Timestamp, hold: Milliseconds, keepFiringFor: Milliseconds,
+        frozen: Set<UInt64> = []
     ) -> AlertBook {
         var next = self
         for (fingerprint, candidate) in candidates {
@@ -102,7 +104,7 @@ struct AlertBook: Sendable {
                     activeAt: now)
             }
         }
-        for (fingerprint, alert) in next.alerts {
+        for (fingerprint, alert) in next.alerts where !frozen.contains(fingerprint) {
             next.alerts[fingerprint] = AlertBook.step(
                 alert, isGiven: candidates[fingerprint] != nil, at: now, hold: hold, keepFiringFor: keepFiringFor)
         }

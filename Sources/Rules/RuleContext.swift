@@ -16,6 +16,9 @@ public struct RuleContext: Sendable {
     public var queryOffset: Milliseconds = 0
     /// How soon an alert that fires on is told again.
     public var resendDelay: Milliseconds = 60_000
+    /// How long after a restart a restored alert is kept as it was while its expression gives it no value: until the
+    /// first scrapes are in, missing data says nothing. Only then may it be over.
+    public var settle: Milliseconds = 0
     /// Laid under the labels of every alert that is told.
     public var externalLabels = Labels()
     /// Where this daemon is reached, without a slash at the end.

@@ -24,12 +24,13 @@ actor RuleGroup {
 
     init(
         _ definition: GroupDefinition, _ context: RuleContext, _ counters: RuleCounters,
-        restoring entries: [StoredAlert]
+        restoring entries: [StoredAlert], at now: Timestamp
     ) {
         (self.definition, self.context, self.counters) = (definition, context, counters)
         let known = Dictionary(grouping: entries, by: \.rule)
         rules = RuleGroup.numbered(definition.rules).map { rule, identity in
-            RuleState(rule, identity: identity, restoring: known[identity] ?? [])
+            RuleState(
+                rule, identity: identity, restoring: known[identity] ?? [], settledAt: now + context.settle)
         }
         figures = GroupFigures(
             key: definition.key, rules: rules.count, interval: definition.interval ?? context.interval)

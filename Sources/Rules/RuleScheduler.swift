@@ -58,7 +58,8 @@ public actor RuleScheduler: MetricsSource {
                 groups.append((definition.key, definition, known.group))
                 if known.definition != definition { changed.append((known.group, definition)) }
             } else {
-                let group = RuleGroup(definition, context, counters, restoring: entries[definition.key] ?? [])
+                let group = RuleGroup(
+                    definition, context, counters, restoring: entries[definition.key] ?? [], at: now)
                 for (_, identity) in RuleGroup.numbered(definition.rules) {
                     taken.insert("\(definition.key)\n\(identity)")
                 }

@@ -33,6 +33,9 @@ struct RuleState {
     var book: AlertBook
     /// When the entries that were restored were written, the latest.
     var restoredEvaluation = Timestamp.distantPast
+    /// Restored alerts that the expression has not given since, and until when they stay as they are.
+    private var unseen: Set<UInt64> = []
+    private var settledAt = Timestamp.distantPast
     /// What the journal holds of each alert.
     var stored: [UInt64: ActiveAlert] = [:]
     /// The series of the last evaluation, which are marked stale when they are not given again.
@@ -42,19 +45,23 @@ struct RuleState {
     var evaluationNanoseconds: UInt64 = 0
     var lastEvaluation: Timestamp?
 
-    init(_ definition: RuleDefinition, identity: String, restoring entries: [StoredAlert] = []) {
-        (self.definition, self.identity) = (definition, identity)
+    init(
+        _ definition: RuleDefinition, identity: String, restoring entries: [StoredAlert] = [],
+        settledAt: Timestamp = .distantPast
+    ) {
+        (self.definition, self.identity, self.settledAt) = (definition, identity, settledAt)
         for entry in entries {
             stored[entry.alert.labels.fingerprint] = entry.alert
             restoredEvaluation = max(restoredEvaluation, entry.evaluated)
         }
         book = entries.isEmpty ? AlertBook() : AlertBook(restoring: stored)
+        unseen = Set(stored.keys)
     }
 
     /// Takes what another state of the same rule knows.
     mutating func adopt(_ other: RuleState) {
         (book, stored, given) = (other.book, other.stored, other.given)
-        restoredEvaluation = other.restoredEvaluation
+        (restoredEvaluation, unseen, settledAt) = (other.restoredEvaluation, other.unseen, other.settledAt)
         (health, lastError, lastEvaluation) = (other.health, other.lastError, other.lastEvaluation)
         evaluationNanoseconds = other.evaluationNanoseconds
     }
@@ -93,8 +100,9 @@ struct RuleState {
             book.shiftPending(by: outage(before: now, in: group, context))
             book.isRestored = false
         }
+        unseen = now < settledAt ? unseen.subtracting(candidates.keys) : []
         var next = book.next(
-            candidates, at: now, hold: definition.hold, keepFiringFor: definition.keepFiringFor)
+            candidates, at: now, hold: definition.hold, keepFiringFor: definition.keepFiringFor, frozen: unseen)
         if group.limit > 0, next.activeCount > group.limit {
             // What fires goes on firing: an excess of alerts is no good news.
             throw RuleFailure(description: "exceeded limit of \(group.limit) with \(next.activeCount) alerts")

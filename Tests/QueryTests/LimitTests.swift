@@ -87,6 +87,21 @@ import TestSupport
         #expect(error == .cancelled)
     }
 
+    @Test("histograms that differ in name alone collide", arguments: [false, true])
+    func histograms(isDelayed: Bool) {
+        var options = QueryOptions()
+        options.delaysNameRemoval = isDelayed
+        let store = MemorySource()
+        for name in ["a", "b"] {
+            for bound in ["1", "+Inf"] { store.add(["__name__": name, "le": bound], at(0), 1) }
+        }
+        let engine = QueryEngine(source: store, options: options)
+        let error = #expect(throws: QueryError.self) {
+            try engine.instant("histogram_quantile(0.5, {__name__=~'a|b'})", at: at(0))
+        }
+        #expect(error?.description == "vector cannot contain metrics with the same labelset")
+    }
+
     @Test("names are dropped at once unless removal is delayed", arguments: [false, true])
     func names(isDelayed: Bool) throws {
         var options = QueryOptions()

@@ -52,8 +52,8 @@ import Testing
             ("foo and 1", "1:1: parse error: set operator \"and\" not allowed in binary scalar expression"),
             (
                 "{}",
-                "1:1: parse error: vector selector must contain at least one non-empty matcher; name the metric, or add "
-                    + "a matcher that does not match the empty string"
+                "1:1: parse error: vector selector must contain at least one non-empty matcher; name the metric, or "
+                    + "add a matcher that does not match the empty string"
             ),
             (
                 "foo{__name__=\"bar\"}",

@@ -13,15 +13,24 @@ import TestSupport
         "experimental_fn:double_exponential_smoothing", "experimental_fn:ts_of_first_over_time",
         "experimental_fn:ts_of_last_over_time", "experimental_fn:ts_of_max_over_time",
         "experimental_fn:ts_of_min_over_time", "experimental_fn:max_of", "experimental_fn:min_of",
-        "experimental_fn:end", "experimental_fn:range", "experimental_fn:start", "experimental_fn:step",
+        "experimental_fn:end", "experimental_fn:histogram_quantiles",
+        "experimental_aggr:limitk",
+        "experimental_aggr:limit_ratio", "experimental_fn:range", "experimental_fn:start", "experimental_fn:step",
     ]
 
     /// Statements that are tagged as if they needed floats alone, while they expect something of a native histogram
     /// or of a start timestamp in their data.
     static let mistagged: [String: Set<Int>] = [
         "aggregators.test": [239, 252, 378, 382, 386, 390, 404, 408, 412, 416, 520, 814, 817],
-        "functions.test": [1649], "histograms.test": [1081], "native_histograms.test": [1419], "operators.test": [292],
+        "functions.test": [1649], "histograms.test": [1081, 1084], "native_histograms.test": [1419],
+        "operators.test": [292],
         "start_timestamps.test": [169],
+    ]
+
+    /// Statements whose result rests on names being dropped only at the end: so has Prometheus' runner it, and neither
+    /// its default nor ours.
+    static let delayed: [String: Set<Int>] = [
+        "name_label_dropping.test": [59, 64, 69, 74, 89, 115, 119, 123], "type_and_unit.test": [77, 92, 222, 237],
     ]
 
     /// `core;experimental_fn:end,range` names three tags.
@@ -33,8 +42,8 @@ import TestSupport
         }
     }
 
-    @Test("Prometheus' scripts pass on everything that is built")
-    func scripts() throws {
+    @Test("Prometheus' scripts pass on everything that is built", arguments: [true, false])
+    func scripts(delaysNameRemoval: Bool) throws {
         guard let folder = Peers.folder("prometheus/promqltest") else {
             print("promqltest: skipped (no folder shared/peers beside the repository, and no VEDETTE_PEERS)")
             return
@@ -48,9 +57,14 @@ import TestSupport
         var skipped: [String: Int] = [:]
         for (name, lines) in tags.sorted(by: { $0.key < $1.key }) {
             var runner = ScriptRunner()
+            runner.options.delaysNameRemoval = delaysNameRemoval
             for statement in try ScriptParser.parse(Peers.text(folder.appendingPathComponent(name))) {
                 if PeerScriptTests.mistagged[name]?.contains(statement.line) == true {
                     skipped["tagged core but not", default: 0] += 1
+                    continue
+                }
+                if !delaysNameRemoval, PeerScriptTests.delayed[name]?.contains(statement.line) == true {
+                    skipped["with delayed name removal alone", default: 0] += 1
                     continue
                 }
                 if let unsupported = lines[statement.line]?.first(where: { !PeerScriptTests.supported.contains($0) }) {
@@ -68,10 +82,13 @@ import TestSupport
             }
         }
         let reasons = skipped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
-        print("promqltest: \(passed) passed, \(failed) failed, \(skipped.values.reduce(0, +)) skipped (\(reasons))")
+        let mode = delaysNameRemoval ? "" : " (names dropped at once)"
+        print(
+            "promqltest\(mode): \(passed) passed, \(failed) failed, \(skipped.values.reduce(0, +)) skipped (\(reasons))"
+        )
         #expect(failed == 0)
         // Not one of them may be lost unnoticed.
-        #expect(passed >= 1129)
+        #expect(passed >= (delaysNameRemoval ? 1141 : 1129))
     }
 }
 

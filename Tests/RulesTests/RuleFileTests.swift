@@ -62,7 +62,8 @@ import Testing
             ),
             (
                 "groups:\n- name: a\n  rules:\n  - alert: A\n    expr: |\n      up ==\n        0 and\n        (\n",
-                "r.yaml:9:1: could not parse expression: parse error: unexpected end of input where an expression is expected"
+                "r.yaml:9:1: could not parse expression: parse error: unexpected end of input where an "
+                    + "expression is expected"
             ),
             (
                 "groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up[5m]\n",
@@ -78,11 +79,13 @@ import Testing
                 "r.yaml:6:10: for: '5 minutes' is no duration; write it as 30s, 5m or 1h30m"
             ),
             (
-                "groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up\n    annotations:\n      summary: 'x {{ $labels.a'\n",
+                "groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up\n    annotations:\n"
+                    + "      summary: 'x {{ $labels.a'\n",
                 "r.yaml:7:19: summary: bad template: unclosed action"
             ),
             (
-                "groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up\n    labels:\n      sev: '{{ humanise $value }}'\n",
+                "groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up\n    labels:\n"
+                    + "      sev: '{{ humanise $value }}'\n",
                 "r.yaml:7:16: sev: bad template: function \"humanise\" not defined"
             ),
             (

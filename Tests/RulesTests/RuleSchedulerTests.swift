@@ -202,6 +202,27 @@ import Testing
         #expect(last.entries(of: "rules.alerts").isEmpty)
     }
 
+    @Test("until the first scrapes are in, missing data ends nothing", arguments: [true, false])
+    func settling(isStillBad: Bool) async throws {
+        let yaml = "groups: [{name: g, interval: 1m, rules: [{alert: A, expr: up == 0}]}]"
+        var world = try await RuleWorld(yaml)
+        world.store.add(["__name__": "up"], at(0), 0)
+        await world.evaluate(0)
+        // Down for an hour, so that the store has nothing to show at first.
+        let recorder = world.recorder.restarted()
+        recorder.clear()
+        world = try await RuleWorld(yaml, store: world.store, recorder: recorder, at: at(3590)) { $0.settle = 120_000 }
+        await world.evaluate(3600)
+        #expect(await world.alerts().map(\.state) == [.firing])
+        #expect(recorder.told.allSatisfy { $0.endsAt == nil && $0.startsAt == at(0) })
+        world.store.add(["__name__": "up"], at(3620), isStillBad ? 0 : 1)
+        await world.evaluate(3660)
+        #expect(await world.alerts().map(\.state) == [.firing])
+        await world.evaluate(3720)
+        #expect(await world.alerts().map(\.state) == (isStillBad ? [.firing] : []))
+        #expect((recorder.told.last?.endsAt == nil) == isStillBad)
+    }
+
     @Test("an entry that cannot be read is counted and removed") func unreadable() async throws {
         let recorder = AlertRecorder()
         recorder.commit([StateChange(table: "rules.alerts", key: "k", value: Array("rubbish".utf8))])

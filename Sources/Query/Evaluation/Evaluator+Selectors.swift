@@ -136,7 +136,8 @@ extension Evaluator {
         let vector = try vector(node.inner, inner)
         var series: [SeriesColumns] = []
         series.reserveCapacity(vector.count)
-        for index in 0..<vector.count { series.append(columns(of: vector, series: index, on: inner)) }
+        let times = (0..<inner.count).map(inner.time)
+        for index in 0..<vector.count { series.append(columns(of: vector, series: index, on: inner, times)) }
         return WindowedSeries(
             series: series, window: window, firstEnd: first, stride: stride, dropsName: vector.dropsName)
     }

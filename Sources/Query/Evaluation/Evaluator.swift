@@ -56,8 +56,9 @@ final class Evaluator {
             try finish(&vector)
             var series: [SeriesColumns] = []
             series.reserveCapacity(vector.count)
+            let times = (0..<query.count).map(query.time)
             for index in 0..<vector.count {
-                let columns = columns(of: vector, series: index, on: query)
+                let columns = columns(of: vector, series: index, on: query, times)
                 if !columns.times.isEmpty { series.append(columns) }
             }
             series.sort { $0.labels < $1.labels }
@@ -80,13 +81,16 @@ final class Evaluator {
         try vector.mergeDuplicates()
     }
 
-    /// The present values of one series beside their times.
-    func columns(of vector: StepVector, series: Int, on grid: StepGrid) -> SeriesColumns {
+    /// The present values of one series beside their times; `all` are the times of the grid, which series without a
+    /// gap share.
+    func columns(of vector: StepVector, series: Int, on grid: StepGrid, _ all: [Int64]) -> SeriesColumns {
+        let base = vector.base(series)
+        let slice = vector.values[base..<base + grid.count]
+        if slice.allSatisfy(\.isPresent) {
+            return SeriesColumns(labels: vector.labels[series], times: all, values: Array(slice))
+        }
         var times: [Int64] = []
         var values: [Double] = []
-        times.reserveCapacity(grid.count)
-        values.reserveCapacity(grid.count)
-        let base = vector.base(series)
         for step in 0..<grid.count where vector.values[base + step].isPresent {
             times.append(grid.time(step))
             values.append(vector.values[base + step])

@@ -50,6 +50,7 @@ extension Evaluator {
         case .labelJoin: return .vector(try labelJoin(call, grid))
         case .histogramAvg, .histogramCount, .histogramSum, .histogramStddev, .histogramStdvar:
             return .vector(StepVector(steps: grid.count))
+        case .histogramQuantiles: return .vector(try histogramQuantiles(call, grid))
         case .histogramQuantile, .histogramFraction: return .vector(try classicHistogram(function, call, grid))
         }
     }

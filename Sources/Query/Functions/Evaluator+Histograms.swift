@@ -14,7 +14,7 @@ extension Evaluator {
         var buckets: [(bound: Double, series: Int)] = []
     }
 
-    /// `histogram_quantile` and `histogram_fraction` over classic buckets: groups and bounds are found once.
+    /// `histogram_quantile` and `histogram_fraction` over classic buckets.
     func classicHistogram(
         _ function: SpecialFunction, _ call: Call, _ grid: StepGrid
     ) throws(QueryError) -> StepVector {
@@ -24,22 +24,12 @@ extension Evaluator {
         let argument = call.arguments[isQuantile ? 1 : 2]
         let input = try vector(argument, grid)
         if isQuantile { warnOfQuantiles(first, grid, at: call.arguments[0].range) }
-        let histograms = histograms(input, at: argument.range)
         var output = StepVector(steps: grid.count)
-        var buckets: [Bucket] = []
-        for histogram in histograms {
-            try checkTime()
+        for histogram in histograms(input, at: argument.range) {
             let index = output.addSeries(histogram.labels, drops: options.delaysNameRemoval)
             var isForced = false
-            for step in 0..<grid.count {
-                buckets.removeAll(keepingCapacity: true)
-                for (bound, series) in histogram.buckets {
-                    let value = input.values[input.base(series) + step]
-                    if value.isPresent { buckets.append(Bucket(bound: bound, count: value)) }
-                }
-                guard !buckets.isEmpty else { continue }
-                output.values[output.base(index) + step] =
-                    isQuantile
+            try reduce(histogram, input, into: &output, index) { step, buckets in
+                isQuantile
                     ? bucketQuantile(first[step], &buckets, isForced: &isForced)
                     : bucketFraction(first[step], second[step], buckets)
             }
@@ -48,6 +38,50 @@ extension Evaluator {
         output.removeEmpty()
         try output.mergeDuplicates()
         return output
+    }
+
+    /// `histogram_quantiles(v, label, q…)`: a series for each quantile, told apart by a label.
+    func histogramQuantiles(_ call: Call, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        let argument = call.arguments[0]
+        let input = try vector(argument, grid)
+        let label = try string(call.arguments[1], grid)
+        let histograms = histograms(input, at: argument.range)
+        var output = StepVector(steps: grid.count)
+        for expr in call.arguments.dropFirst(2) {
+            let rank = try scalar(expr, grid)
+            warnOfQuantiles(rank, grid, at: expr.range)
+            for histogram in histograms {
+                // The label tells the first step's quantile: in practice all steps have the same.
+                var labels = histogram.labels
+                labels[label] = openMetricsText(rank[0])
+                let index = output.addSeries(labels, drops: options.delaysNameRemoval)
+                var isForced = false
+                try reduce(histogram, input, into: &output, index) { step, buckets in
+                    bucketQuantile(rank[step], &buckets, isForced: &isForced)
+                }
+                if isForced { noteForced(histogram.name, at: argument.range) }
+            }
+        }
+        output.removeEmpty()
+        try output.mergeDuplicates()
+        return output
+    }
+
+    /// One histogram's buckets at each step, sorted by bound, and what becomes of them.
+    private func reduce(
+        _ histogram: Histogram, _ input: StepVector, into output: inout StepVector, _ index: Int,
+        _ reduce: (Int, inout [Bucket]) -> Double
+    ) throws(QueryError) {
+        try checkTime()
+        var buckets: [Bucket] = []
+        for step in 0..<input.steps {
+            buckets.removeAll(keepingCapacity: true)
+            for (bound, series) in histogram.buckets {
+                let value = input.values[input.base(series) + step]
+                if value.isPresent { buckets.append(Bucket(bound: bound, count: value)) }
+            }
+            if !buckets.isEmpty { output.values[output.base(index) + step] = reduce(step, &buckets) }
+        }
     }
 
     private func noteForced(_ name: String, at range: SourceRange) {
@@ -70,15 +104,14 @@ extension Evaluator {
                     at: range)
                 continue
             }
-            // With delayed removal the name still tells series apart.
-            let kept = Labels(
-                sortedUnique: labels.sorted.filter {
-                    $0.name != "le" && (options.delaysNameRemoval || !$0.isMetadata)
-                })
+            // Two histograms that differ in name alone are two; without their names they then collide.
+            let kept = Labels(sortedUnique: labels.sorted.filter { $0.name != "le" })
             let place = places[kept] ?? histograms.count
             if place == histograms.count {
                 places[kept] = place
-                histograms.append(Histogram(labels: kept, name: labels.metricName))
+                histograms.append(
+                    Histogram(
+                        labels: options.delaysNameRemoval ? kept : kept.withoutMetadata, name: labels.metricName))
             }
             histograms[place].buckets.append((bound, series))
         }
@@ -193,4 +226,10 @@ func bucketFraction(_ lower: Double, _ upper: Double, _ buckets: [Bucket]) -> Do
         start = bucket.bound
     }
     return (min(upperRank ?? count, count) - min(lowerRank ?? count, count)) / count
+}
+
+/// A number as OpenMetrics writes it in a label: `1.0`, `0.5`, `1e+06`.
+private func openMetricsText(_ value: Double) -> String {
+    let text = GoNumber.shortest(value, exponentFrom: 6)
+    return value.isFinite && !text.contains(where: { $0 == "." || $0 == "e" }) ? text + ".0" : text
 }

@@ -23,6 +23,10 @@ extension Evaluator {
             switch function {
             case .rate, .increase, .delta:
                 slideRate(function, columns, input, grid.count, into: &output.values, at: base)
+            case .minOverTime:
+                slideExtremum(columns, input, grid.count, into: &output.values, at: base) { $0 < $1 }
+            case .maxOverTime:
+                slideExtremum(columns, input, grid.count, into: &output.values, at: base) { $0 > $1 }
             default:
                 slide(columns, input, grid.count, into: &output.values, at: base) { times, values, step in
                     reduce(function, times, values, parameters, step: step, moment: grid.time(step))
@@ -59,7 +63,7 @@ extension Evaluator {
             guard rank[step].bitPattern != last else { continue }
             last = rank[step].bitPattern
             warn(
-                "quantile value should be between 0 and 1, got \(GoNumber.shortest(rank[step], exponentFrom: 21))",
+                "quantile value should be between 0 and 1, got \(GoNumber.shortest(rank[step], exponentFrom: 6))",
                 at: range)
             if case .constant = rank { return }
         }
@@ -93,6 +97,35 @@ extension Evaluator {
             while low < high, times[low] <= end - input.window { low += 1 }
             guard low < high else { continue }
             output[base + step] = reduce(times.extracting(low..<high), values.extracting(low..<high), step)
+        }
+    }
+
+    /// `min_over_time`, `max_over_time`: amortised O(1) per step, by the samples that no later one in the window beats.
+    private func slideExtremum(
+        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout [Double], at base: Int,
+        _ beats: (Double, Double) -> Bool
+    ) {
+        let times = columns.times.span
+        let values = columns.values.span
+        var (low, high, first) = (0, 0, 0)
+        // Places of candidates from `first` on, the best one first; NaN is never one.
+        var candidates: [Int] = []
+        for step in 0..<steps {
+            let end = input.end(step)
+            while high < times.count, times[high] <= end {
+                let value = values[high]
+                if !value.isNaN {
+                    while candidates.count > first, !beats(values[candidates[candidates.count - 1]], value) {
+                        candidates.removeLast()
+                    }
+                    candidates.append(high)
+                }
+                high += 1
+            }
+            while low < high, times[low] <= end - input.window { low += 1 }
+            while first < candidates.count, candidates[first] < low { first += 1 }
+            guard low < high else { continue }
+            output[base + step] = first < candidates.count ? values[candidates[first]] : .nan
         }
     }
 
@@ -150,7 +183,7 @@ private func reduce(
 ) -> Double {
     let last = values.count - 1
     switch function {
-    case .rate, .increase, .delta: return absentValue
+    case .rate, .increase, .delta, .minOverTime, .maxOverTime: return absentValue
     case .irate, .idelta:
         guard last >= 1 else { return absentValue }
         let (before, now) = (values[last - 1], values[last])
@@ -173,8 +206,6 @@ private func reduce(
     case .tsOfLastOverTime: return Double(times[last]) / 1000
     case .tsOfMinOverTime: return Double(times[extremum(values) { $0 <= $1 }]) / 1000
     case .tsOfMaxOverTime: return Double(times[extremum(values) { $0 >= $1 }]) / 1000
-    case .minOverTime: return values[extremum(values) { $0 < $1 }]
-    case .maxOverTime: return values[extremum(values) { $0 > $1 }]
     case .sumOverTime:
         var sum = CompensatedSum()
         for index in values.indices { sum.add(values[index]) }

@@ -23,7 +23,7 @@ struct CompensatedSum {
     var value: Double { sum + compensation }
 }
 
-/// A mean that does not overflow while its values do not: a sum first, an incremental mean once the sum would be
+/// A mean that does not overflow while its values do not: a sum first, and an incremental mean once the sum would be
 /// infinite.
 ///
 /// - SeeAlso: Prometheus, `promql/functions.go`, `funcAvgOverTime`.

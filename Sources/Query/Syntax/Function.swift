@@ -113,6 +113,7 @@ enum DateFunction: String, Sendable, CaseIterable {
 enum SpecialFunction: String, Sendable, CaseIterable {
     case absent, absentOverTime = "absent_over_time", clamp, clampMin = "clamp_min", clampMax = "clamp_max"
     case histogramFraction = "histogram_fraction", histogramQuantile = "histogram_quantile"
+    case histogramQuantiles = "histogram_quantiles"
     // Of native histograms alone: of floats they give nothing.
     case histogramAvg = "histogram_avg", histogramCount = "histogram_count", histogramSum = "histogram_sum"
     case histogramStddev = "histogram_stddev", histogramStdvar = "histogram_stdvar"
@@ -134,6 +135,7 @@ enum SpecialFunction: String, Sendable, CaseIterable {
         case .clampMin, .clampMax: ([.vector, .scalar], 0, false, .vector, false)
         case .histogramFraction: ([.scalar, .scalar, .vector], 0, false, .vector, false)
         case .histogramQuantile: ([.scalar, .vector], 0, false, .vector, false)
+        case .histogramQuantiles: ([.vector, .string, .scalar], 0, true, .vector, true)
         case .labelJoin: ([.vector, .string, .string, .string], 1, true, .vector, false)
         case .labelReplace: ([.vector, .string, .string, .string, .string], 0, false, .vector, false)
         case .maxOf, .minOf: ([.scalar, .scalar], 0, false, .scalar, true)
