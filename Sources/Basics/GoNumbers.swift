@@ -4,9 +4,9 @@ public enum GoNumber {
     public static func fixed(_ value: Double) -> String { special(value) ?? Decimal(value).fixed }
     /// `strconv.FormatFloat(value, 'e', -1, 64)`: always an exponent, `1e+00`.
     public static func exponential(_ value: Double) -> String { special(value) ?? Decimal(value).exponential }
-    /// `strconv.FormatFloat(value, 'g', -1, 64)`: an exponent below 1e-4 and from 1e+21; with `exponentFrom` 6 as
-    /// `fmt.Sprint` of older Go and `%g` choose with a given precision.
-    public static func shortest(_ value: Double, exponentFrom: Int = 21) -> String {
+    /// `strconv.FormatFloat(value, 'g', -1, 64)`: an exponent below 1e-4 and from 1e+06. A person reads larger numbers
+    /// without one too: pass 21.
+    public static func shortest(_ value: Double, exponentFrom: Int = 6) -> String {
         if let text = special(value) { return text }
         let decimal = Decimal(value)
         return decimal.exponent < -4 || decimal.exponent >= exponentFrom ? decimal.exponential : decimal.fixed

@@ -75,6 +75,10 @@ public final class Vedette: Sendable {
             random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile)
         var context = RuleContext(engine: engine, samples: store, alerts: dispatcher)
         context.interval = settings.evaluationInterval
+        // After a time down the first evaluations would find no fresh sample: restored alerts wait for the first
+        // scrapes.
+        let slowest = (settings.jobs.map(\.interval) + settings.checks.map(\.interval)).max() ?? 0
+        context.settle = 2 * max(settings.evaluationInterval, slowest)
         context.externalLabels = settings.externalLabels
         context.externalURL = options.externalURL
         scheduler = RuleScheduler(context, restoring: journal)

@@ -45,6 +45,7 @@ public actor Dispatcher: AlertSink, MetricsSource {
         channels = Dispatcher.channels(settings)
         groups = AlertGroups(settings.tree)
         outbox = Outbox(rules: rules)
+        figures.begin(settings)
         let restored = groups.restore(from: store, receivers: Set(settings.receivers.keys), now: now)
         let pages = outbox.restore(from: store, channels: Set(channels.keys), now: now)
         figures.unreadable.add(restored.unreadable + pages.unreadable)
@@ -77,6 +78,7 @@ public actor Dispatcher: AlertSink, MetricsSource {
     public func replace(_ settings: NotifyingSettings) {
         let now = look()
         self.settings = settings
+        figures.begin(settings)
         channels = Dispatcher.channels(settings)
         let letters = outbox.deadLetters.count
         let changes =

@@ -21,6 +21,20 @@ final class DispatcherFigures: Sendable {
     let latency = LatencyHistogram()
     let gauges = Mutex(Gauges())
 
+    /// Begins each configured channel's counters at 0, so that the first failure is seen as an increase.
+    func begin(_ settings: NotifyingSettings) {
+        for receiver in settings.receivers.values {
+            for (_, channel) in receiver.channels {
+                let labels: Labels = ["channel": channel.kind]
+                pages.add(["channel": channel.kind, "receiver": receiver.name], 0)
+                for counter in [attempts, retries, refusals, unknown] { counter.add(labels, 0) }
+                for reason in FailureReason.allCases {
+                    failures.add(["channel": channel.kind, "reason": reason.rawValue], 0)
+                }
+            }
+        }
+    }
+
     func families(now: Timestamp) -> [MetricFamily] {
         let gauges = gauges.withLock { $0 }
         let oldest = gauges.oldest.map { Double(max(0, now - $0)) / 1000 } ?? 0

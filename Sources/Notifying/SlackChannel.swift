@@ -140,7 +140,7 @@ public struct SlackChannel: Channel {
         var text = "*\(slackText(what, limit: 400))*"
         if let more = alert.annotations["description"], more != what { text += "\n\(slackText(more, limit: 600))" }
         var facts = [item.isResolved ? "resolved" : slackText(alert.labels["severity"], limit: 40)]
-        if alert.value.isFinite { facts.append("value \(GoNumber.shortest(alert.value))") }
+        if alert.value.isFinite { facts.append("value \(GoNumber.shortest(alert.value, exponentFrom: 21))") }
         facts.append("since \(slackTime(alert.startsAt))")
         if item.isResolved, let end = alert.endsAt { facts.append("until \(slackTime(end))") }
         text += "\n" + facts.filter { !$0.isEmpty }.joined(separator: " · ")

@@ -44,7 +44,7 @@ internal import Model
         _ body: inout [UInt8], into batch: inout SampleBatch, honorsTimestamps: Bool, limit: Int,
         resolve: (inout [Label]) throws(ExpositionError) -> SeriesReference?
     ) throws(ExpositionError) -> Summary {
-        if body.last != 0x0A, !body.isEmpty { body.append(0x0A) }
+        if !body.isEmpty, body[body.count - 1] != 0x0A { body.append(0x0A) }
         var summary = Summary()
         var position = 0
         var index = 0

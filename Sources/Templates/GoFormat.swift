@@ -189,7 +189,7 @@ struct GoFormat {
         if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
         let lower = String(verb).lowercased()
         guard let precision = precision ?? (lower == "g" ? nil : 6) else {
-            return GoNumber.shortest(value, exponentFrom: 6)
+            return GoNumber.shortest(value)
         }
         let format = "%.\(min(precision, 500))\(lower == "f" ? "f" : String(verb))"
         return unsafe withVaList([value]) { list in

@@ -99,7 +99,7 @@ extension TemplateValue {
         case .null: "<nil>"
         case .bool(let value): value ? "true" : "false"
         case .int(let value): String(value)
-        case .double(let value): GoNumber.shortest(value, exponentFrom: 6)
+        case .double(let value): GoNumber.shortest(value)
         case .string(let text): text
         case .list(let items): "[" + items.map(\.text).joined(separator: " ") + "]"
         case .map(let map): "map[" + map.entries.map { "\($0.key):\($0.value.text)" }.joined(separator: " ") + "]"

@@ -24,7 +24,7 @@ import Testing
             ),
             ("route: {receiver: x}", "'x'"),
             ("rule_files: [no.yml]", "no.yml: cannot be read: No such file or directory; mend rule_files or the file"),
-            ("a: &a [x]\nb: *c", "*c"),
+            ("a: &a [x]\nb: *c", ":2:4: there is no anchor &c above this alias; define it first"),
         ])
     func configuration(yaml: String, message: String) throws {
         let folder = try Folder()

@@ -147,10 +147,10 @@ extension Evaluator {
             let value = parameter[step]
             if value.isNaN { throw .execution("\(isRatio ? "Ratio" : "Parameter") value is NaN") }
             if !isRatio, abs(value) >= 9.223372036854775e18 {
-                throw .execution("Scalar value \(GoNumber.shortest(value, exponentFrom: 6)) overflows int64")
+                throw .execution("Scalar value \(GoNumber.shortest(value)) overflows int64")
             }
             if isRatio, abs(value) > 1 {
-                let told = GoNumber.shortest(value, exponentFrom: 6)
+                let told = GoNumber.shortest(value)
                 warn(
                     "ratio value should be between -1 and 1, got \(told), capping to \(value > 0 ? "1" : "-1")",
                     at: node.parameter?.range ?? node.range)

@@ -230,6 +230,6 @@ func bucketFraction(_ lower: Double, _ upper: Double, _ buckets: [Bucket]) -> Do
 
 /// A number as OpenMetrics writes it in a label: `1.0`, `0.5`, `1e+06`.
 private func openMetricsText(_ value: Double) -> String {
-    let text = GoNumber.shortest(value, exponentFrom: 6)
+    let text = GoNumber.shortest(value)
     return value.isFinite && !text.contains(where: { $0 == "." || $0 == "e" }) ? text + ".0" : text
 }

@@ -63,7 +63,7 @@ extension Evaluator {
             guard rank[step].bitPattern != last else { continue }
             last = rank[step].bitPattern
             warn(
-                "quantile value should be between 0 and 1, got \(GoNumber.shortest(rank[step], exponentFrom: 6))",
+                "quantile value should be between 0 and 1, got \(GoNumber.shortest(rank[step]))",
                 at: range)
             if case .constant = rank { return }
         }

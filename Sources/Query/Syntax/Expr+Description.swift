@@ -91,10 +91,10 @@ extension Binary {
             text += " group_\(side) (\(labelText(matching.include)))"
         }
         if let left = matching.fillLeft, let right = matching.fillRight, left == right {
-            return text + " fill (\(GoNumber.shortest(left, exponentFrom: 6)))"
+            return text + " fill (\(GoNumber.shortest(left)))"
         }
-        if let left = matching.fillLeft { text += " fill_left (\(GoNumber.shortest(left, exponentFrom: 6)))" }
-        if let right = matching.fillRight { text += " fill_right (\(GoNumber.shortest(right, exponentFrom: 6)))" }
+        if let left = matching.fillLeft { text += " fill_left (\(GoNumber.shortest(left)))" }
+        if let right = matching.fillRight { text += " fill_right (\(GoNumber.shortest(right)))" }
         return text
     }
 }
