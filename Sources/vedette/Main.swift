@@ -1,7 +1,8 @@
 internal import ArgumentParser
 internal import Daemon
+internal import Glibc
 
-@main
+/// The command and its subcommands, a file each.
 struct Main: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "vedette",
@@ -11,4 +12,26 @@ struct Main: AsyncParsableCommand {
             RunCommand.self, CheckCommand.self, QueryCommand.self, AlertsCommand.self, NotifyCommand.self,
             DemoCommand.self,
         ])
+}
+
+/// Exit status: 0 all is well, 1 something was found, 2 wrong use.
+@main
+enum Entry {
+    static func main() async {
+        do {
+            var command = try await Main.asyncParseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch let refusal as Refusal {
+            StandardError.write("\(refusal)\n")
+            exit(2)
+        } catch {
+            guard Main.exitCode(for: error) == .validationFailure else { Main.exit(withError: error) }
+            StandardError.write(Main.fullMessage(for: error) + "\n")
+            exit(2)
+        }
+    }
 }

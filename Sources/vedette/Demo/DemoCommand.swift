@@ -143,13 +143,16 @@ private final class DemoStage: Sendable {
         var health: [String: String] = [:]
         var states: [String: String] = [:]
         var toldPages = 0
+        var quietSince = 0.0
         while second < limit {
             try await tellTargets(client, &health)
             try await tellAlerts(client, &states)
             let pages = receivers.received
             for page in pages[toldPages...] { say("\(page.channel) received: \(page.text)") }
             toldPages = pages.count
-            if isComplete(pages), !states.values.contains("firing") { break }
+            if !isComplete(pages) || states.values.contains("firing") { quietSince = second }
+            // The last end is told within the group's interval.
+            if second - quietSince > 2 { break }
             try await clock.sleep(for: 250)
         }
         return summarize(receivers.received)
