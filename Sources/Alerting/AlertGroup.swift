@@ -97,17 +97,13 @@ public struct AlertGroup: Sendable, Hashable {
         return !isSame
     }
 
-    /// One episode told twice: earliest start, newest texts; of two ends in the past the later.
+    /// One episode told twice: earliest start, newest texts and end; of two ends in the past the later.
     ///
     /// - SeeAlso: Alertmanager, `types.Alert.Merge`.
     private static func merged(_ old: Alert, _ new: Alert, now: Timestamp) -> Alert {
         var merged = new
         merged.startsAt = min(old.startsAt, new.startsAt)
-        if let end = old.endsAt, let newEnd = new.endsAt, end > newEnd,
-            old.isResolved(at: now) == new.isResolved(at: now)
-        {
-            merged.endsAt = end
-        }
+        if let end = old.endsAt, let newEnd = new.endsAt, end <= now, newEnd <= now { merged.endsAt = max(end, newEnd) }
         return merged
     }
 

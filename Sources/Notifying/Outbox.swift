@@ -135,11 +135,11 @@ public struct Outbox: Sendable {
     private func order(_ id: String) -> Int { entries[id]?.sequence ?? 0 }
 
     private mutating func nextReady(in channelID: String) -> String? {
-        guard let lane = lanes[channelID], lane.inFlight < rules.inFlight else { return nil }
-        for rank in lane.ready.indices where !lane.ready[rank].isEmpty {
-            return lanes[channelID]?.ready[rank].removeFirst()
-        }
-        return nil
+        // In place: a copy of the lane held here would make each removal copy the whole queue.
+        guard let inFlight = lanes[channelID]?.inFlight, inFlight < rules.inFlight,
+            let rank = lanes[channelID]?.ready.firstIndex(where: { !$0.isEmpty })
+        else { return nil }
+        return lanes[channelID]?.ready[rank].removeFirst()
     }
 
     /// Takes the outcome of a try; `jitter` is a random number in `[0, 1)`.

@@ -71,17 +71,4 @@ final class SettingsFile: Sendable {
         }
         return SourceLocation(file: name, line: low + 1, column: offset - lineStarts[low] + 1)
     }
-
-    /// The offset of the byte at which a line's character stands, both counted from 0 as libyaml counts them.
-    func offset(line: Int, character: Int) -> Int {
-        guard line < lineStarts.count else { return bytes.count }
-        var offset = lineStarts[line]
-        var rest = character
-        while offset < bytes.count, rest > 0 {
-            offset += 1
-            while offset < bytes.count, bytes[offset] & 0xC0 == 0x80 { offset += 1 }
-            rest -= 1
-        }
-        return offset
-    }
 }

@@ -51,6 +51,8 @@ struct YAMLEvent {
     private let file: SettingsFile
     private let input: UnsafeMutableBufferPointer<UInt8>
     private let parser: UnsafeMutablePointer<yaml_parser_t>
+    /// A character and its byte. libyaml counts characters; events come in order, so that the way there is short.
+    private var cursor = (character: 0, offset: 0)
 
     init(_ file: SettingsFile) {
         self.file = file
@@ -73,8 +75,7 @@ struct YAMLEvent {
         var event = unsafe yaml_event_t()
         guard unsafe yaml_parser_parse(parser, &event) == 1 else { throw failure() }
         defer { unsafe yaml_event_delete(&event) }
-        let mark = unsafe event.start_mark
-        let offset = file.offset(line: Int(mark.line), character: Int(mark.column))
+        let offset = unsafe offset(ofCharacter: event.start_mark.index)
         let kind: YAMLEvent.Kind
         switch unsafe event.type {
         case YAML_STREAM_END_EVENT: return nil
@@ -91,6 +92,21 @@ struct YAMLEvent {
         default: kind = .other
         }
         return YAMLEvent(kind: kind, offset: offset)
+    }
+
+    private func offset(ofCharacter character: Int) -> Int {
+        let bytes = file.bytes
+        while cursor.character < character, cursor.offset < bytes.count {
+            cursor.offset += 1
+            while cursor.offset < bytes.count, bytes[cursor.offset] & 0xC0 == 0x80 { cursor.offset += 1 }
+            cursor.character += 1
+        }
+        while cursor.character > character, cursor.offset > 0 {
+            cursor.offset -= 1
+            while cursor.offset > 0, bytes[cursor.offset] & 0xC0 == 0x80 { cursor.offset -= 1 }
+            cursor.character -= 1
+        }
+        return cursor.offset
     }
 
     private func text(_ pointer: UnsafeMutablePointer<UInt8>?) -> String? {
@@ -115,8 +131,7 @@ struct YAMLEvent {
             return SettingsError(
                 file.location(offset: offset), "not valid YAML: \(problem); save the file as UTF-8 text")
         }
-        let mark = unsafe state.problem_mark
-        let place = file.location(offset: file.offset(line: Int(mark.line), character: Int(mark.column)))
+        let place = file.location(offset: unsafe offset(ofCharacter: state.problem_mark.index))
         let context = unsafe state.context.map { unsafe String(cString: $0) + ": " } ?? ""
         let cure =
             problem.contains("cannot start any token")

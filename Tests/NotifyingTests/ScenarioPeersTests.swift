@@ -1,0 +1,132 @@
+import Alerting
+import Basics
+import Model
+import Notifying
+import Settings
+import Synchronization
+import Testing
+import Transport
+
+/// Alertmanager's acceptance scenarios that need no API, silence, inhibition or cluster, in simulated time.
+@Suite struct ScenarioPeersTests {
+    @Test(
+        "Alertmanager's timing, scenario by scenario",
+        arguments: [
+            "send/merge_alerts", "send/merge_alerts_with_ends_at", "send/repeat",
+            "send/two_integrations_independent_repeat",
+            "send/batching", "send/resolved_by_timeout", "send/resolved_filter", "send/webhook_timeout",
+            "send/utf8_route",
+        ])
+    func scenario(id: String) throws {
+        guard let bytes = try alertmanagerYAML("scenarios.yaml") else { return }
+        let scenarios = try SettingsDocument(bytes, file: "scenarios.yaml").map().takeMaps("scenarios")
+        let scenario = try #require(scenarios.first { (try? $0.take("id", default: "")) == id })
+        let config = (try scenario.require("config") as String).replacing("@", with: "")
+        let tolerance: Double = try scenario.take("tolerance", default: 0.15)
+        let behaviours = try scenario.takeMap("receivers")
+        var stalls: [String: (until: Double, seconds: Double)] = [:]
+        var drops: [String: Double] = [:]
+        for name in behaviours?.keys ?? [] {
+            let behaviour = try behaviours?.takeMap(name)
+            drops[name] = try behaviour?.take("drop_before") as Double?
+            if let stall = try behaviour?.takeMap("stall_before") {
+                stalls[name] = (try stall.require("until"), try stall.require("seconds"))
+            }
+        }
+        let batches = try play(scenario, config, drops, stalls)
+        try judge(try #require(try scenario.takeMap("expect")), batches, tolerance)
+    }
+
+    private struct Batch: Sendable {
+        var receiver: String
+        var time: Double
+        var alerts: [JSON]
+    }
+
+    private let zero = 1_000_000.0
+
+    private func play(
+        _ scenario: SettingsMap, _ config: String, _ drops: [String: Double],
+        _ stalls: [String: (until: Double, seconds: Double)]
+    ) throws -> [Batch] {
+        let log = Mutex<[Batch]>([])
+        let zero = zero
+        let clock = Mutex<SimulatedExecutor?>(nil)
+        let world = try World(config, seed: 2, start: zero) { request in
+            let name = String(request.url.dropFirst("http://".count))
+            let now = (clock.withLock { $0 }?.now().seconds ?? zero) - zero
+            if let stall = stalls[name], now < stall.until {
+                return .failure(.interrupted("timed out", requestWasSent: true), after: request.timeout)
+            }
+            if now >= drops[name] ?? 0 {
+                log.withLock {
+                    $0.append(Batch(receiver: name, time: now, alerts: request.json?["alerts"]?.array ?? []))
+                }
+            }
+            return .response(HTTPResponse(status: 200), after: 1)
+        }
+        clock.withLock { $0 = world.executor }
+        let timeout = try settings(config).resolveTimeout
+        for step in try scenario.takeMaps("steps") {
+            let moment: Double = try step.require("at")
+            world.executor.run(for: at(zero + moment) - world.executor.now())
+            for post in try step.takeMaps("post_alerts") {
+                let now = world.executor.now()
+                let starts: Double? = try post.take("starts")
+                let ends: Double? = try post.take("ends")
+                world.post(
+                    Alert(
+                        labels: Labels(try post.take("labels", default: [String: String]())),
+                        annotations: try post.take("annotations", default: [String: String]()),
+                        startsAt: starts.map { at(zero + $0) } ?? now,
+                        endsAt: ends.map { at(zero + $0) } ?? now + timeout))
+            }
+        }
+        world.executor.run(for: at(zero + 13) - world.executor.now())
+        return log.withLock { $0 }
+    }
+
+    private func judge(_ expected: SettingsMap, _ batches: [Batch], _ tolerance: Double) throws {
+        for receiver in expected.keys {
+            let received = batches.filter { $0.receiver == receiver }
+            var (wantedCount, end) = (0, 0.0)
+            for want in try expected.takeMaps(receiver) {
+                let window: [Double] = try want.require("between")
+                end = max(end, window[1])
+                let inside = received.filter { $0.time >= window[0] - 0.001 && $0.time <= window[1] }
+                if try want.take("none", default: false) {
+                    #expect(inside.isEmpty, "\(receiver): nothing may come in \(window)")
+                    continue
+                }
+                let alerts = try want.takeMaps("alerts").map { map in
+                    (
+                        labels: try map.take("labels", default: [String: String]()),
+                        annotations: try map.take("annotations", default: [String: String]()),
+                        starts: try map.take("starts", as: Double.self), ends: try map.take("ends", as: Double.self)
+                    )
+                }
+                wantedCount += alerts.count
+                let isMet = inside.contains { batch in
+                    batch.alerts.count == alerts.count
+                        && alerts.allSatisfy { want in
+                            batch.alerts.contains { sent in
+                                sent["labels"]?.strings == want.labels
+                                    && sent["annotations"]?.strings == want.annotations
+                                    && isNear(sent["startsAt"], want.starts, tolerance)
+                                    && isNear(sent["endsAt"], want.ends, tolerance)
+                            }
+                        }
+                }
+                #expect(isMet, "\(receiver): \(window): \(received)")
+            }
+            let counted = received.filter { $0.time <= end }.reduce(0) { $0 + $1.alerts.count }
+            #expect(counted == wantedCount, "\(receiver): \(received)")
+        }
+    }
+
+    private func isNear(_ sent: JSON?, _ wanted: Double?, _ tolerance: Double) -> Bool {
+        guard let wanted else { return sent?.string == "0001-01-01T00:00:00Z" }
+        guard let moment = sent?.string.flatMap(Timestamp.init(rfc3339:)) else { return false }
+        return abs(moment.seconds - zero - wanted) <= tolerance
+    }
+}
