@@ -29,7 +29,8 @@ extension API {
                     Page.text(alert.state.rawValue), Page.text(alert.labels["severity"]),
                     "\(Page.text(name)) <small>\(Page.text(rest.description))</small>",
                     Page.text(alert.annotations["summary"] ?? ""), Page.text(Page.age(now - alert.activeAt)),
-                    Page.text(GoNumber.shortest(alert.value, exponentFrom: 21)), Page.link(alert.annotations["runbook_url"] ?? ""),
+                    Page.text(GoNumber.shortest(alert.value, exponentFrom: 21)),
+                    Page.link(alert.annotations["runbook_url"] ?? ""),
                 ]
             })
         html += Page.table(
