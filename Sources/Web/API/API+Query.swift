@@ -12,7 +12,7 @@ extension API {
     /// Seconds as a float, or RFC 3339.
     private func moment(_ name: String, _ request: APIRequest) throws(APIError) -> Timestamp? {
         guard let text = request.parameter(name) else { return nil }
-        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 9e15 { return Timestamp(seconds: seconds) }
+        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 2e15 { return Timestamp(seconds: seconds) }
         if let moment = Timestamp(rfc3339: text) { return moment }
         throw .badData("invalid parameter \(name.goQuoted): cannot parse \(text.goQuoted) to a valid timestamp")
     }
