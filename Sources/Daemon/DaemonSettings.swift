@@ -87,11 +87,15 @@ public struct DaemonSettings: Sendable {
         _ map: SettingsMap, _ directory: String, _ files: any FileSystem
     ) throws(SettingsError) {
         let patterns: [String] = try map.take("rule_files", default: [])
+        var read: Set<String> = []
         for pattern in patterns {
             let pattern = pattern.hasPrefix("/") || directory.isEmpty ? pattern : "\(directory)/\(pattern)"
             let paths = files.glob(pattern)
             if paths.isEmpty { warnings.append("rule_files: no file matches '\(pattern)'") }
-            for path in paths { groups += try DaemonSettings.ruleFile(path, files).groups }
+            // A file that two patterns name is one file.
+            for path in paths where read.insert(path).inserted {
+                groups += try DaemonSettings.ruleFile(path, files).groups
+            }
         }
     }
 

@@ -130,7 +130,14 @@ extension TargetGroup {
         for address in addresses where address.isEmpty || address.contains("/") {
             throw map.error("targets", "'\(address)' is no address; write host:port, the path goes into metrics_path")
         }
+        for address in addresses where address.contains("@") {
+            throw map.error("targets", "an address holds credentials, which would show in labels; use basic_auth")
+        }
         let labels: [String: String] = try map.take("labels", default: [:])
+        for name in ["__scrape_interval__", "__scrape_timeout__"] {
+            guard let text = labels[name], DurationText.parse(text) ?? 0 <= 0 else { continue }
+            throw map.error("labels", "\(name) is '\(text)', no duration above 0; write it as 15s")
+        }
         self.init(addresses: addresses, labels: labels, location: map.location)
         try map.finish()
     }

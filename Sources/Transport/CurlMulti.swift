@@ -65,6 +65,8 @@ internal import Glibc
             set(CURLOPT_PROXY, options.proxy ?? "")
             unsafe vedette_curl_set_list(easy, CURLOPT_HTTPHEADER, headers)
             if request.method != "GET" {
+                // A redirect would lose the body, and its answer would look like a page's receipt: 3xx is the answer.
+                set(CURLOPT_FOLLOWLOCATION, 0)
                 set(CURLOPT_CUSTOMREQUEST, request.method)
                 unsafe vedette_curl_set_size(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(requestBody.count))
                 unsafe requestBody.withUnsafeBytes { bytes in

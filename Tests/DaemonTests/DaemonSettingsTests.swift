@@ -66,6 +66,9 @@ import Testing
             try read("rule_files: ['*.yml']", rules: "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up ==\n")
         }
         #expect(error?.description.hasPrefix("etc/rules.yml:5:") == true, "\(error?.description ?? "")")
+        let once = try read(
+            "rule_files: [rules.yml, '*.yml']", rules: "groups: [{name: g, rules: [{record: a, expr: b}]}]")
+        #expect(once.groups.count == 1)
         #expect(try read("rule_files: ['no/*.yml']").warnings == ["rule_files: no file matches 'etc/no/*.yml'"])
     }
 }

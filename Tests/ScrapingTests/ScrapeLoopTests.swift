@@ -170,6 +170,19 @@ import Transport
         #expect(bench.sink.values(of: #"a{instance="x:1", job="f", l="1"}"#).last == 1)
     }
 
+    @Test("an interval of nothing in a discovery file is refused with its place, and scrapes nothing to death")
+    func zeroInterval() throws {
+        let yaml = "scrape_configs: [{job_name: f, scrape_interval: 1s, file_sd_configs: [{files: [sd/*.json]}]}]"
+        let bench = try Bench(yaml) { _ in .init(body: "a 1\n") }
+        bench.files.put("sd/one.json", #"[{"targets": ["x:1"], "labels": {"__scrape_interval__": "0s"}}]"#)
+        bench.manager.refresh()
+        bench.run(seconds: 2)
+        #expect(bench.manager.targets.isEmpty)
+        #expect(
+            bench.log.events.map(\.message).first?.hasPrefix(
+                "sd/one.json:1:34: labels: __scrape_interval__ is '0s', no duration above 0; write it as 15s") == true)
+    }
+
     @Test("a line longer than the limit, a million series: refused and counted, the rest goes on") func hostile() throws
     {
         let yaml = Self.job.replacing("['h:1']", with: "['big:1', 'long:1', 'good:1']")
