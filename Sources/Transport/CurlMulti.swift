@@ -19,6 +19,8 @@ internal import Glibc
         private let list: UnsafeMutablePointer<curl_slist>?
         private let requestBody: [UInt8]
         private var lastContentType = ""
+        /// Where libcurl says what went wrong, in more words than its code has.
+        private let problem: UnsafeMutablePointer<CChar>
 
         init(_ request: HTTPRequest, collectsHeaders: Bool) throws(TransportError) {
             guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
@@ -26,6 +28,8 @@ internal import Glibc
             limitBytes = request.maximumResponseBytes
             self.collectsHeaders = collectsHeaders
             requestBody = request.body
+            unsafe problem = .allocate(capacity: Int(CURL_ERROR_SIZE))
+            unsafe problem.pointee = 0
             var list: UnsafeMutablePointer<curl_slist>?
             for header in request.headers {
                 unsafe list = unsafe curl_slist_append(list, "\(header.name): \(header.value)")
@@ -39,6 +43,7 @@ internal import Glibc
         deinit {
             unsafe curl_easy_cleanup(easy)
             unsafe curl_slist_free_all(list)
+            unsafe problem.deallocate()
         }
 
         private func configure(_ request: HTTPRequest, _ headers: UnsafeMutablePointer<curl_slist>?) {
@@ -76,6 +81,7 @@ internal import Glibc
                 }
             }
             let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_ERRORBUFFER, UnsafeMutableRawPointer(problem))
             unsafe vedette_curl_set_pointer(easy, CURLOPT_PRIVATE, context)
             unsafe vedette_curl_set_pointer(easy, CURLOPT_WRITEDATA, context)
             unsafe vedette_curl_set_data_callback(easy, CURLOPT_WRITEFUNCTION, onBody)
@@ -133,8 +139,11 @@ internal import Glibc
         func error(_ code: CURLcode) -> TransportError? {
             if isTooLarge { return .tooLarge(limitBytes: limitBytes) }
             if code == CURLE_OK { return nil }
-            let reason = unsafe String(cString: curl_easy_strerror(code))
+            let words = unsafe String(cString: problem)
+            let reason = unsafe words.isEmpty ? String(cString: curl_easy_strerror(code)) : words
             switch code {
+            // An answer may be in an unknown protocol too, or redirect to one: the request itself is good then.
+            case CURLE_UNSUPPORTED_PROTOCOL where hasSent: return .interrupted(reason, requestWasSent: true)
             case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CACERT_BADFILE:
                 return .invalid(reason)
             case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY,
