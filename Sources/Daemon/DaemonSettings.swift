@@ -37,12 +37,11 @@ public struct DaemonSettings: Sendable {
                 SourceLocation(file: path), "cannot be read: \(error.reason); give the file's path with --config")
         }
         let map = try SettingsDocument(bytes, file: path).map()
-        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
         try readGlobal(map)
         notifying = try NotifyingSettings(from: map)
         if let global = try map.takeMap("global") { try global.finish() }
-        try readTargets(map, directory)
-        try readRules(map, directory, files)
+        try readTargets(map)
+        try readRules(map, files)
         if let part = try map.takeMap("storage") { storage = try StorageSettings(from: part) }
         try map.refuse(
             ["remote_write", "remote_read", "alerting", "scrape_config_files", "otlp", "tracing", "runtime"],
@@ -64,10 +63,10 @@ public struct DaemonSettings: Sendable {
         }
     }
 
-    private mutating func readTargets(_ map: SettingsMap, _ directory: String) throws(SettingsError) {
+    private mutating func readTargets(_ map: SettingsMap) throws(SettingsError) {
         var names: Set<String> = []
         for part in try map.takeMaps("scrape_configs") {
-            let job = try ScrapeJob(from: part, defaults: scrapeDefaults, directory: directory)
+            let job = try ScrapeJob(from: part, defaults: scrapeDefaults)
             guard names.insert(job.name).inserted else {
                 throw part.error("job_name", "'\(job.name)' is the name of two jobs; rename one")
             }
@@ -75,7 +74,7 @@ public struct DaemonSettings: Sendable {
         }
         names = []
         for part in try map.takeMaps("health_checks") {
-            let check = try HealthCheck(from: part, directory: directory)
+            let check = try HealthCheck(from: part)
             guard names.insert(check.name).inserted else {
                 throw part.error("name", "'\(check.name)' is the name of two checks; rename one")
             }
@@ -83,13 +82,9 @@ public struct DaemonSettings: Sendable {
         }
     }
 
-    private mutating func readRules(
-        _ map: SettingsMap, _ directory: String, _ files: any FileSystem
-    ) throws(SettingsError) {
-        let patterns: [String] = try map.take("rule_files", default: [])
+    private mutating func readRules(_ map: SettingsMap, _ files: any FileSystem) throws(SettingsError) {
         var read: Set<String> = []
-        for pattern in patterns {
-            let pattern = pattern.hasPrefix("/") || directory.isEmpty ? pattern : "\(directory)/\(pattern)"
+        for pattern in try map.takePaths("rule_files") {
             let paths = files.glob(pattern)
             if paths.isEmpty { warnings.append("rule_files: no file matches '\(pattern)'") }
             // A file that two patterns name is one file.

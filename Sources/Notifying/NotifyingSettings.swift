@@ -1,6 +1,7 @@
 public import Alerting
 public import Basics
 public import Settings
+internal import Transport
 
 /// A receiver's name with its channels.
 public struct Receiver: Sendable {
@@ -42,11 +43,11 @@ public struct NotifyingSettings: Sendable {
     /// Takes its sections of the daemon's file. `global` is shared with other rooms: whoever owns the file calls its
     /// `finish`.
     public init(from root: SettingsMap) throws(SettingsError) {
-        var http = HTTPSettings()
+        var http = HTTPClientSettings()
         var (slackURL, pagerDutyURL): (Secret?, String) = (nil, "https://events.pagerduty.com/v2/enqueue")
         if let global = try root.takeMap("global") {
             resolveTimeout = try global.takeDuration("resolve_timeout", default: resolveTimeout)
-            if let map = try global.takeMap("http_config") { http = try HTTPSettings(from: map) }
+            http = try global.takeHTTPConfig() ?? http
             slackURL = try global.takeSecret("slack_api_url")
             if let slackURL { try global.checkURL(slackURL, "slack_api_url") }
             pagerDutyURL = try global.take("pagerduty_url", default: pagerDutyURL)
@@ -76,7 +77,7 @@ private let offered = "use webhook_configs, slack_configs or pagerduty_configs"
 
 extension Receiver {
     init(
-        from map: SettingsMap, slackURL: Secret?, pagerDutyURL: String, http: HTTPSettings
+        from map: SettingsMap, slackURL: Secret?, pagerDutyURL: String, http: HTTPClientSettings
     ) throws(SettingsError) {
         let name: String = try map.require("name")
         guard !name.isEmpty else { throw map.error("name", "must not be empty") }

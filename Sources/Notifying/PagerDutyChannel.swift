@@ -21,7 +21,7 @@ public struct PagerDutyChannel: Channel {
     /// The longest a try may take. Default: 10 s.
     public var timeout: Milliseconds = 10_000
     /// TLS, proxy.
-    public var http = HTTPSettings()
+    public var http = HTTPClientSettings()
 
     /// The greatest length of an event in bytes; longer ones lose details.
     static let maximumBytes = 512_000
@@ -29,7 +29,7 @@ public struct PagerDutyChannel: Channel {
     /// A channel with the defaults.
     public init(routingKey: Secret) { self.routingKey = routingKey }
 
-    init(from map: SettingsMap, url: String, defaults http: HTTPSettings) throws(SettingsError) {
+    init(from map: SettingsMap, url: String, defaults http: HTTPClientSettings) throws(SettingsError) {
         try map.refuse(["service_key", "service_key_file"], "use routing_key of an Events API v2 integration")
         guard let key = try map.takeSecret("routing_key") else { throw map.missing("routing_key") }
         routingKey = key

@@ -19,7 +19,7 @@ public struct SlackChannel: Channel {
     /// The longest a try may take. Default: 10 s.
     public var timeout: Milliseconds = 10_000
     /// TLS, proxy.
-    public var http = HTTPSettings()
+    public var http = HTTPClientSettings()
 
     /// Slack's limits in characters, and ours on alerts shown one by one.
     static let maximumHeader = 150, maximumSection = 3000, maximumText = 12_000, maximumAlerts = 10
@@ -27,7 +27,7 @@ public struct SlackChannel: Channel {
     /// A channel with the defaults.
     public init(apiURL: Secret) { self.apiURL = apiURL }
 
-    init(from map: SettingsMap, apiURL: Secret?, defaults http: HTTPSettings) throws(SettingsError) {
+    init(from map: SettingsMap, apiURL: Secret?, defaults http: HTTPClientSettings) throws(SettingsError) {
         try map.refuse(
             ["app_token", "app_token_file", "app_url", "update_message"], "use api_url of an incoming webhook")
         guard let url = try map.takeSecret("api_url") ?? apiURL else {

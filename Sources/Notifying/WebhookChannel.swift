@@ -17,12 +17,12 @@ public struct WebhookChannel: Channel {
     /// The longest a try may take. Default: 10 s.
     public var timeout: Milliseconds = 10_000
     /// Who to be, TLS.
-    public var http = HTTPSettings()
+    public var http = HTTPClientSettings()
 
     /// A webhook with the defaults.
     public init(url: Secret) { self.url = url }
 
-    init(from map: SettingsMap, defaults http: HTTPSettings) throws(SettingsError) {
+    init(from map: SettingsMap, defaults http: HTTPClientSettings) throws(SettingsError) {
         guard let url = try map.takeSecret("url") else { throw map.missing("url") }
         self.url = url
         try map.refuse(["payload"], "leave it out; the body is Alertmanager's version 4")
@@ -109,12 +109,34 @@ func revealed(_ secrets: [Secret], _ files: Secret.FileReader) -> [String] {
     return (values + paths).filter { $0.utf8.count > 3 }
 }
 
+extension Secret {
+    /// A URL that is usable: `http://` or `https://`.
+    func revealURL(reading files: FileReader) throws -> String {
+        let url = try reveal(files)
+        guard url.hasPrefix("http://") || url.hasPrefix("https://") else { throw UnusableURL() }
+        return url
+    }
+}
+
+/// A secret address that is none; says nothing of it.
+struct UnusableURL: Error, CustomStringConvertible {
+    var description: String { "the secret URL does not begin with http:// or https://" }
+}
+
 extension SettingsMap {
+    /// `http_config`, nil when it is not given.
+    func takeHTTPConfig() throws(SettingsError) -> HTTPClientSettings? {
+        guard let map = try takeMap("http_config") else { return nil }
+        let http = try HTTPClientSettings(from: map)
+        try map.finish()
+        return http
+    }
+
     /// `http_config` and `timeout`, which every channel has.
     func takeHTTP(
-        _ defaults: HTTPSettings, timeout: Milliseconds
-    ) throws(SettingsError) -> (HTTPSettings, Milliseconds) {
-        let http = try takeMap("http_config").map { (map) throws(SettingsError) in try HTTPSettings(from: map) }
+        _ defaults: HTTPClientSettings, timeout: Milliseconds
+    ) throws(SettingsError) -> (HTTPClientSettings, Milliseconds) {
+        let http = try takeHTTPConfig()
         let given = try takeDuration("timeout", default: timeout)
         return (http ?? defaults, given == 0 ? timeout : given)
     }

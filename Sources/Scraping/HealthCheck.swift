@@ -46,8 +46,8 @@ public struct HealthCheck: Sendable, Hashable {
 }
 
 extension HealthCheck {
-    /// Reads an item of `health_checks`; relative paths start at `directory`.
-    public init(from map: SettingsMap, directory: String) throws(SettingsError) {
+    /// Reads an item of `health_checks`.
+    public init(from map: SettingsMap) throws(SettingsError) {
         self.init(name: try map.require("name"), url: try map.require("url"))
         guard !name.isEmpty else { throw map.error("name", "it is empty; give the check a name") }
         guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
@@ -62,7 +62,7 @@ extension HealthCheck {
             throw map.error("timeout", "must be above 0 and not above interval, \(DurationText.format(interval))")
         }
         labels = try map.take("labels", default: [:])
-        client = try HTTPClientSettings(from: map, directory: directory)
+        client = try HTTPClientSettings(from: map)
         if let expect = try map.takeMap("expect") {
             if let node = expect.takeNode("status") {
                 // One number or a list of them.

@@ -81,8 +81,8 @@ extension ScrapeJob {
         "eureka_sd_configs", "linode_sd_configs", "marathon_sd_configs", "puppetdb_sd_configs", "scaleway_sd_configs",
     ]
 
-    /// Reads an item of `scrape_configs`; relative paths start at `directory`.
-    public init(from map: SettingsMap, defaults: ScrapeDefaults, directory: String) throws(SettingsError) {
+    /// Reads an item of `scrape_configs`.
+    public init(from map: SettingsMap, defaults: ScrapeDefaults) throws(SettingsError) {
         self.init(name: try map.require("job_name"))
         guard !name.isEmpty else { throw map.error("job_name", "it is empty; give the job a name") }
         interval = try map.takeDuration("scrape_interval", default: defaults.interval)
@@ -107,20 +107,18 @@ extension ScrapeJob {
         sampleLimit = try map.take("sample_limit", default: 0)
         guard sampleLimit >= 0 else { throw map.error("sample_limit", "must not be negative") }
         if sampleLimit == 0 { sampleLimit = ScrapeJob.defaultSampleLimit }
-        client = try HTTPClientSettings(from: map, directory: directory)
+        client = try HTTPClientSettings(from: map)
         client.options.acceptCompression = acceptsCompression
         for part in try map.takeMaps("static_configs") { groups.append(try TargetGroup(from: part)) }
         for part in try map.takeMaps("file_sd_configs") {
-            let files: [String] = try part.require("files")
+            let files = try part.takePaths("files")
+            guard !files.isEmpty else { throw part.missing("files") }
             for file in files where !["json", "yml", "yaml"].contains(where: { file.hasSuffix(".\($0)") }) {
                 throw part.error("files", "'\(file)' must end in .json, .yml or .yaml")
             }
             let refresh = try part.takeDuration("refresh_interval", default: 300_000)
             try part.finish()
-            fileDiscoveries.append(
-                FileDiscovery(
-                    files: files.map { $0.hasPrefix("/") || directory.isEmpty ? $0 : "\(directory)/\($0)" },
-                    refreshInterval: refresh))
+            fileDiscoveries.append(FileDiscovery(files: files, refreshInterval: refresh))
         }
         try map.refuse(ScrapeJob.refused, "use static_configs or file_sd_configs")
         try map.finish()

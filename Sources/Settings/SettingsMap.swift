@@ -123,6 +123,17 @@ public final class SettingsMap {
         }
     }
 
+    /// The path of a file under a key, nil when there is none; relative ones start from the folder of this file.
+    public func takePath(_ key: String) throws(SettingsError) -> String? {
+        guard let node = takeNode(key) else { return nil }
+        return try prefixed(key) { () throws(SettingsError) in try node.path() }
+    }
+
+    /// The paths of files in the list under a key; empty when there is none.
+    public func takePaths(_ key: String) throws(SettingsError) -> [String] {
+        try take(key, default: [String]()).map(node.resolved)
+    }
+
     /// The map under a key, nil when there is none. The same object each time, so that several rooms may take their
     /// keys of a shared section such as `global` before one of them calls `finish`.
     public func takeMap(_ key: String) throws(SettingsError) -> SettingsMap? {
@@ -150,10 +161,10 @@ public final class SettingsMap {
     public func takeSecret(_ key: String) throws(SettingsError) -> Secret? {
         let fileKey = "\(key)_file"
         if has(key), has(fileKey) { throw error(fileKey, "\(key) is given too; keep one of the two") }
-        if let file = takeNode(fileKey) {
+        if let path = try takePath(fileKey) {
             taken.insert(key)
             known.insert(key)
-            return Secret(file: try prefixed(fileKey) { () throws(SettingsError) in try file.path() })
+            return Secret(file: path)
         }
         return try take(key, as: Secret.self)
     }

@@ -77,8 +77,11 @@ public struct SettingsNode: Sendable {
 
     /// The path of a file named in this one: relative paths start from the folder of this file.
     public func path() throws(SettingsError) -> String {
-        let path = try text()
-        return path.hasPrefix("/") || path.isEmpty ? path : file.folder + path
+        try resolved(text())
+    }
+
+    func resolved(_ path: String) -> String {
+        path.hasPrefix("/") || path.isEmpty ? path : file.folder + path
     }
 }
 

@@ -17,6 +17,7 @@ internal import Glibc
         /// The caller's own number for it.
         var tag = 0
         private let list: UnsafeMutablePointer<curl_slist>?
+        private let detours: UnsafeMutablePointer<curl_slist>?
         private let requestBody: [UInt8]
         private var lastContentType = ""
         /// Where libcurl says what went wrong, in more words than its code has.
@@ -31,24 +32,35 @@ internal import Glibc
             unsafe problem = .allocate(capacity: Int(CURL_ERROR_SIZE))
             unsafe problem.pointee = 0
             var list: UnsafeMutablePointer<curl_slist>?
-            for header in request.headers {
+            var detours: UnsafeMutablePointer<curl_slist>?
+            var (url, headers) = (request.url, request.headers)
+            if let name = request.options.serverName, let detour = ServerName(name, for: url) {
+                url = detour.url
+                headers.append(HTTPHeader("Host", detour.host))
+                unsafe detours = unsafe curl_slist_append(nil, detour.connectTo)
+            }
+            for header in headers {
                 unsafe list = unsafe curl_slist_append(list, "\(header.name): \(header.value)")
             }
             // No 100-continue: a page is small, and some receivers do not know it.
             unsafe list = unsafe curl_slist_append(list, "Expect:")
             unsafe self.list = unsafe list
-            unsafe configure(request, list)
+            unsafe self.detours = unsafe detours
+            unsafe configure(request, url, list)
         }
 
         deinit {
             unsafe curl_easy_cleanup(easy)
             unsafe curl_slist_free_all(list)
             unsafe problem.deallocate()
+            unsafe curl_slist_free_all(detours)
         }
 
-        private func configure(_ request: HTTPRequest, _ headers: UnsafeMutablePointer<curl_slist>?) {
+        private func configure(
+            _ request: HTTPRequest, _ url: String, _ headers: UnsafeMutablePointer<curl_slist>?
+        ) {
             let options = request.options
-            set(CURLOPT_URL, request.url)
+            set(CURLOPT_URL, url)
             set(CURLOPT_NOSIGNAL, 1)
             set(CURLOPT_PROTOCOLS_STR, "http,https")
             set(CURLOPT_REDIR_PROTOCOLS_STR, "http,https")
@@ -69,6 +81,7 @@ internal import Glibc
             // An empty proxy keeps the environment's variables out: what is used is what the file says.
             set(CURLOPT_PROXY, options.proxy ?? "")
             unsafe vedette_curl_set_list(easy, CURLOPT_HTTPHEADER, headers)
+            unsafe vedette_curl_set_list(easy, CURLOPT_CONNECT_TO, detours)
             if request.method != "GET" {
                 // A redirect would lose the body, and its answer would look like a page's receipt: 3xx is the answer.
                 set(CURLOPT_FOLLOWLOCATION, 0)

@@ -22,8 +22,7 @@ struct ContractChannel: Sendable, CustomTestStringConvertible {
     static let all: [ContractChannel] = {
         let secret = "https://hooks.example/services/T0/B0/xoxb-hunter2"
         var webhook = WebhookChannel(url: Secret(secret))
-        webhook.http.userName = "me"
-        webhook.http.password = Secret("p4ssw0rd-hunter2")
+        webhook.http.basic = .init(username: "me", password: Secret("p4ssw0rd-hunter2"))
         var slack = SlackChannel(apiURL: Secret(secret))
         slack.sendsResolved = true
         return [

@@ -23,10 +23,10 @@ import Transport
             let map = try SettingsDocument(yaml, file: "v.yaml").map()
             var jobs: [ScrapeJob] = []
             for part in try map.takeMaps("scrape_configs") {
-                jobs.append(try ScrapeJob(from: part, defaults: ScrapeDefaults(), directory: ""))
+                jobs.append(try ScrapeJob(from: part, defaults: ScrapeDefaults()))
             }
             var checks: [HealthCheck] = []
-            for part in try map.takeMaps("health_checks") { checks.append(try HealthCheck(from: part, directory: "")) }
+            for part in try map.takeMaps("health_checks") { checks.append(try HealthCheck(from: part)) }
             fetcher = FakeFetcher(clock: clock, answer: answer)
             let mailbox = ScrapeLoop.Mailbox()
             loop = ScrapeLoop(
@@ -345,7 +345,7 @@ import Transport
         let metrics = fields.keys.sorted().map { "\($0.replacing(".", with: "_")): '\($0)'" }.joined(separator: ", ")
         let yaml =
             "{name: x, url: 'http://h/health', expect: {status: [200, 503], body: {\(expect)}}, metrics: {\(metrics)}}"
-        let check = try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map(), directory: "")
+        let check = try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map())
         let report = check.judge(status: 503, body: Array(body.utf8), durationSeconds: 0.01, error: nil)
         #expect(report.failures.joined(separator: "; ") == failures)
         #expect(report.values.map(\.value) == fields.keys.sorted().compactMap { fields[$0]!.isNaN ? nil : fields[$0] })
@@ -353,7 +353,7 @@ import Transport
 
     @Test("fields are read whatever the status; status and latency are judged") func status() throws {
         let yaml = "{name: x, url: 'http://h/health', expect: {latency: 100ms}, metrics: {a: $.a}}"
-        let check = try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map(), directory: "")
+        let check = try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map())
         let report = check.judge(status: 503, body: Array(#"{"a": 7}"#.utf8), durationSeconds: 0.25, error: nil)
         #expect(report.failures == ["status 503, expected 200 to 299", "took 250ms, expected at most 100ms"])
         #expect(report.values.first?.value == 7)
@@ -379,7 +379,7 @@ import Transport
         ])
     func mistakes(yaml: String, message: String) throws {
         let error = #expect(throws: SettingsError.self) {
-            try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map(), directory: "")
+            try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map())
         }
         #expect(error?.description == message)
     }
