@@ -101,3 +101,6 @@ public final class ThreadPoolExecutor: TaskExecutor {
 public func tuneAllocator() {
     vedette_limit_arenas(2)
 }
+
+/// How many processors the process may use; at least 1.
+public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }

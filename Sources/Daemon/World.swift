@@ -34,7 +34,7 @@ public struct World: Sendable {
     }
 
     /// The machine: system clocks, the file system, libcurl, a thread for each scrape loop.
-    public static func machine(log: any LogSink, loopCount: Int = 2) -> World {
+    public static func machine(log: any LogSink, loopCount: Int = processorCount()) -> World {
         let clock = SystemClock()
         return World(
             clock: clock, files: SystemFiles(), transport: CurlTransport(clock: clock), log: log,
