@@ -122,18 +122,3 @@ extension HealthCheck {
             interval: interval, timeout: timeout, bodyLimit: HealthCheck.bodyLimit, client: client)
     }
 }
-
-extension String {
-    /// Everything but RFC 3986's unreserved characters as `%XX`.
-    var percentEncoded: String {
-        let hexadecimal = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in utf8 {
-            switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: bytes.append(byte)
-            default: bytes += [0x25, hexadecimal[Int(byte >> 4)], hexadecimal[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-}
