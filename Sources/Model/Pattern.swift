@@ -11,7 +11,7 @@ public struct PatternError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String { "bad regular expression \(pattern.goQuoted): \(reason)" }
 }
 
-/// A regular expression in RE2's syntax (Go's), fully anchored, the dot matching line ends; Prometheus writes it `^(?s:…)$`.
+/// A regular expression in RE2's syntax (Go's), fully anchored, the dot matching line ends: Prometheus' `^(?s:…)$`.
 ///
 /// Cost: a text of *n* bytes is matched in O(*n*), whatever the expression; a compiled one takes at most 8 MiB.
 public struct Pattern: Sendable {

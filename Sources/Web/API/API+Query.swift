@@ -12,7 +12,7 @@ extension API {
     /// Seconds as a float, or RFC 3339.
     private func moment(_ name: String, _ request: APIRequest) throws(APIError) -> Timestamp? {
         guard let text = request.parameter(name) else { return nil }
-        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 9e15 { return Timestamp(seconds: seconds) }
+        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 2e15 { return Timestamp(seconds: seconds) }
         if let moment = Timestamp(rfc3339: text) { return moment }
         throw .badData("invalid parameter \(name.goQuoted): cannot parse \(text.goQuoted) to a valid timestamp")
     }
@@ -20,9 +20,9 @@ extension API {
     /// Seconds as a float, or a duration.
     private func duration(_ name: String, _ request: APIRequest) throws(APIError) -> Milliseconds? {
         guard let text = request.parameter(name) else { return nil }
-        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 9e15 {
-            return Milliseconds((seconds * 1000).rounded())
-        }
+        // As long as Go's duration can be, 292 years: sums of some stay in range.
+        let limit = 9.2e9
+        if let seconds = Double(text), abs(seconds) < limit { return Milliseconds((seconds * 1000).rounded()) }
         if let duration = DurationText.parse(text) { return duration }
         throw .badData("invalid parameter \(name.goQuoted): cannot parse \(text.goQuoted) to a valid duration")
     }
@@ -30,6 +30,7 @@ extension API {
     private func engine(_ request: APIRequest) throws(APIError) -> QueryEngine {
         var engine = context.engine
         if let timeout = try duration("timeout", request) {
+            guard timeout > 0 else { throw .badData("timeout must be above 0") }
             engine.limits.timeout = min(engine.limits.timeout, timeout)
         }
         if let lookback = try duration("lookback_delta", request) {
@@ -133,6 +134,8 @@ extension API {
     }
 
     func labelValues(_ name: String, _ request: APIRequest) throws(APIError) -> APIResponse {
+        let name = API.unescaped(name)
+        guard !name.isEmpty else { throw .badData("invalid label name: \(name.goQuoted)") }
         let (from, through) = try window(request)
         let lists = try matchers(request)
         do throws(SourceError) {
@@ -140,6 +143,34 @@ extension API {
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }
+    }
+
+    /// A name behind `U__`, in which `__` is `_` and `_2E_` the character of that number; any other name as it stands.
+    ///
+    /// - SeeAlso: prometheus/common, `model.UnescapeName`.
+    static func unescaped(_ name: String) -> String {
+        guard name.hasPrefix("U__") else { return name }
+        var text = ""
+        var rest = name.dropFirst(3)
+        while let character = rest.popFirst() {
+            guard character == "_" else {
+                text.append(character)
+                continue
+            }
+            guard let end = rest.firstIndex(of: "_") else { return name }
+            let digits = rest[..<end]
+            rest = rest[rest.index(after: end)...]
+            if digits.isEmpty {
+                text.append("_")
+            } else if digits.allSatisfy(\.isHexDigit), let number = UInt32(digits, radix: 16),
+                let scalar = Unicode.Scalar(number)
+            {
+                text.unicodeScalars.append(scalar)
+            } else {
+                return name
+            }
+        }
+        return text
     }
 
     static func labels(_ labels: Labels) -> JSON {
