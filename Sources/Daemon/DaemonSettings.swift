@@ -83,10 +83,14 @@ public struct DaemonSettings: Sendable {
     }
 
     private mutating func readRules(_ map: SettingsMap, _ files: any FileSystem) throws(SettingsError) {
+        var read: Set<String> = []
         for pattern in try map.takePaths("rule_files") {
             let paths = files.glob(pattern)
             if paths.isEmpty { warnings.append("rule_files: no file matches '\(pattern)'") }
-            for path in paths { groups += try DaemonSettings.ruleFile(path, files).groups }
+            // A file that two patterns name is one file.
+            for path in paths where read.insert(path).inserted {
+                groups += try DaemonSettings.ruleFile(path, files).groups
+            }
         }
     }
 

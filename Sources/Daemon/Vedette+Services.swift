@@ -10,18 +10,25 @@ extension Vedette {
     public func serve(host: String, port: Int) async throws(WebServerError) {
         let control = ThreadPoolExecutor(count: 3, name: "vedette-ctl")
         let queries = ThreadPoolExecutor(count: 2, name: "vedette-api")
-        let server = WebServer(host: host, port: port, executor: queries) { [log] port in
+        // Two long queries must not hold up `/-/healthy`, `/metrics` or the first page.
+        let others = ThreadPoolExecutor(count: 1, name: "vedette-web")
+        let heavy = ["/api/v1/query", "/api/v1/series", "/api/v1/label"]
+        let server = WebServer(
+            host: host, port: port, executor: { path in heavy.contains { path.hasPrefix($0) } ? queries : others }
+        ) { [log] port in
             log.write(LogEvent(.info, "listening", "listening on http://\(host):\(port)"))
         } handler: { [api] in
             await api.answer($0)
         }
-        let group = ServiceGroup(
+        var configuration = ServiceGroupConfiguration(
             services: [
                 ControlPlane(vedette: self, executor: control), Listener(server: server),
                 Reloader(vedette: self, executor: control),
             ],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "service-group") { _ in SwiftLogNoOpLogHandler() })
+        configuration.maximumGracefulShutdownDuration = .seconds(15)
+        let group = ServiceGroup(configuration: configuration)
         do {
             try await group.run()
         } catch let error as WebServerError {

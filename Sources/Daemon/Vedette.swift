@@ -50,6 +50,7 @@ public final class Vedette: Sendable {
 
     private struct ReloadState {
         var isGood = true
+        var isRunning = false
         var at: Timestamp?
     }
 
@@ -172,9 +173,18 @@ public final class Vedette: Sendable {
     // MARK: Reloading
 
     /// Reads the file again. All of it is checked first; only then are targets, rules and receivers exchanged. What
-    /// `storage` says holds from the next start on. Answers what is wrong.
+    /// `storage`, `global.evaluation_interval` and `global.external_labels` say holds from the next start on. Answers
+    /// what is wrong.
     @discardableResult
     public func reloadConfiguration() async -> String? {
+        // One at a time: two that are half done would mix their files.
+        guard
+            reload.withLock({ state in
+                defer { state.isRunning = true }
+                return !state.isRunning
+            })
+        else { return "another reload is under way; try again" }
+        defer { reload.withLock { $0.isRunning = false } }
         let fresh: DaemonSettings
         do throws(SettingsError) {
             fresh = try DaemonSettings(path: options.configuration, files: world.files)
@@ -188,7 +198,8 @@ public final class Vedette: Sendable {
         await scheduler.update(to: fresh.groups, at: world.clock.now())
         manager.use(discovery(fresh))
         let now = world.clock.now()
-        reload.withLock { $0 = ReloadState(isGood: true, at: now) }
+        reload.withLock { ($0.isGood, $0.at) = (true, now) }
+        for warning in fresh.warnings { world.log.write(LogEvent(.warning, "configuration", warning)) }
         world.log.write(LogEvent(.info, "reloaded", "the configuration was read again"))
         return nil
     }

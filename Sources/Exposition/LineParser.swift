@@ -23,6 +23,8 @@ public struct ExpositionError: Error, Hashable, Sendable, CustomStringConvertibl
     private let bytes: UnsafePointer<UInt8>
     private let end: Int
     private let lineStart: Int
+    /// A series of more labels is a mistake: no real one comes near, and each costs a search for doubles.
+    public static let labelLimit = 256
     /// Where reading goes on.
     public var offset: Int
 
@@ -77,6 +79,9 @@ public struct ExpositionError: Error, Hashable, Sendable, CustomStringConvertibl
             if byte(offset) == 0x7D {
                 offset += 1
                 return
+            }
+            guard labels.count < LineParser.labelLimit else {
+                throw failure("the series has more than \(LineParser.labelLimit) labels; expose fewer")
             }
             let isQuoted = byte(offset) == 0x22
             let name = isQuoted ? try quoted() : try labelName()

@@ -61,6 +61,8 @@ public struct AppendOutcome: Hashable, Sendable {
     public var outOfOrder = 0
     /// Samples too old or too far ahead for the store.
     public var outOfBounds = 0
+    /// Those of them whose series the store has let go: ask for their references anew.
+    public var gone = 0
     /// Whether the log took them; false when they are in memory alone because the disk refuses.
     public var isLogged = true
 

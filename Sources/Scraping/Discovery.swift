@@ -53,8 +53,7 @@ public struct Discovery: Sendable {
             let text = String(decoding: try files.contents(of: path, limit: 16 << 20), as: UTF8.self)
             var groups: [TargetGroup] = []
             for node in try SettingsDocument(text, file: path).root.list() {
-                let map = try node.map()
-                groups.append(try TargetGroup(from: map))
+                groups.append(try TargetGroup(from: try node.map()))
             }
             known[path] = (attributes, groups, "")
             return groups
@@ -88,11 +87,12 @@ extension ScrapeJob {
         let query = self.query(all)
         if !query.isEmpty { url += (path.contains("?") ? "&" : "?") + query }
         let labels = Labels(all.filter { !$0.key.hasPrefix("__") })
+        let every = DurationText.parse(all["__scrape_interval__"] ?? "") ?? interval
         return Target(
             kind: .metrics(honorsLabels: honorsLabels, honorsTimestamps: honorsTimestamps, sampleLimit: sampleLimit),
             pool: name, labels: labels, discovered: discovered, url: url,
-            interval: DurationText.parse(all["__scrape_interval__"] ?? "") ?? interval,
-            timeout: DurationText.parse(all["__scrape_timeout__"] ?? "") ?? timeout, bodyLimit: bodySizeLimit,
+            interval: every, timeout: min(every, DurationText.parse(all["__scrape_timeout__"] ?? "") ?? timeout),
+            bodyLimit: bodySizeLimit,
             client: client, unixSocket: all["__unix_socket__"])
     }
 

@@ -53,6 +53,9 @@ extension HealthCheck {
         guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
             throw map.error("url", "'\(url)' cannot be checked; write http://… or https://…")
         }
+        guard !url.drop(while: { $0 != "/" }).dropFirst(2).prefix(while: { $0 != "/" }).contains("@") else {
+            throw map.error("url", "it holds credentials, which would show in labels; use basic_auth")
+        }
         interval = try map.takeDuration("interval", default: interval)
         timeout = try map.takeDuration("timeout") ?? min(timeout, interval)
         guard interval > 0, timeout > 0, timeout <= interval else {

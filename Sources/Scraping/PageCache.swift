@@ -26,6 +26,23 @@ internal import Model
         var added = 0
         /// Series of lines that the store refused.
         var refused = 0
+        /// False when much of the page is new and was not read yet: go on with `resume`.
+        var isWhole = true
+    }
+
+    /// What the slow way through a page needs to go on: it is taken in slices, so that one target with a new page of
+    /// half a million lines does not keep a loop's others waiting.
+    private struct Rest {
+        var body: [UInt8]
+        var position: Int
+        /// Lines that were taken before the slow way began; behind them were `old`, of the previous page.
+        let kept: Int
+        let old: ArraySlice<Line>
+        var known: [ArraySlice<UInt8>: Int] = [:]
+        var used: Set<SeriesReference>
+        var summary: Summary
+        let honorsTimestamps: Bool
+        let limit: Int
     }
 
     private static let refused = SeriesReference.max
@@ -34,16 +51,23 @@ internal import Model
     private var lines: [Line] = []
     /// Whether the series of the previous page were marked stale since.
     private var isStale = false
+    private var rest: Rest?
+    /// Pages read while the store refused some of their series: now and then these are asked for again.
+    private var refusals = 0
     /// Lines that took the slow way so far, each with a hash and a look-up.
     private(set) var parsedLines = 0
+    /// Lines that are kept.
+    var lineCount: Int { lines.count }
 
     /// Reads a page into the batch: its samples, then staleness markers of the series that are gone. `body` is
-    /// exchanged for a buffer that can be used again. After an error nothing of the cache is left, and the batch is
-    /// not to be used.
+    /// exchanged for a buffer that can be used again. Of new lines about `slice` bytes are read. After an error the
+    /// batch is not to be used.
     mutating func read(
-        _ body: inout [UInt8], into batch: inout SampleBatch, honorsTimestamps: Bool, limit: Int,
+        _ body: inout [UInt8], into batch: inout SampleBatch, honorsTimestamps: Bool, limit: Int, slice: Int = .max,
         resolve: (inout [Label]) throws(ExpositionError) -> SeriesReference?
     ) throws(ExpositionError) -> Summary {
+        abandon()
+        let asksAgain = refusals > 0 && refusals % 16 == 0
         if !body.isEmpty, body[body.count - 1] != 0x0A { body.append(0x0A) }
         var summary = Summary()
         var position = 0
@@ -55,7 +79,7 @@ internal import Model
                 while position < end, index < lines.count {
                     let line = lines[index]
                     let count = Int(line.keyCount)
-                    guard position + count <= end,
+                    guard position + count <= end, !asksAgain || line.reference != PageCache.refused,
                         unsafe memcmp(bytes + position, old.baseAddress.unsafelyUnwrapped + Int(line.offset), count)
                             == 0
                     else { return }
@@ -69,15 +93,68 @@ internal import Model
                 }
             }
         }
-        if position < body.count || index < lines.count {
-            try readRest(
-                body, from: position, after: index, into: &batch, honorsTimestamps: honorsTimestamps, limit: limit,
-                summary: &summary, resolve: resolve)
+        guard position < body.count || index < lines.count else {
+            finish(&body, summary)
+            return summary
         }
-        isStale = false
-        swap(&page, &body)
-        return summary
+        let old = lines[index...]
+        lines.removeLast(old.count)
+        var rest = Rest(
+            body: [], position: position, kept: index, old: old, used: Set(lines.lazy.map(\.reference)),
+            summary: summary, honorsTimestamps: honorsTimestamps, limit: limit)
+        swap(&rest.body, &body)
+        rest.known.reserveCapacity(old.count)
+        for (index, line) in zip(old.indices, old) where line.reference != 0 && line.reference != PageCache.refused {
+            rest.known[page[Int(line.offset)..<Int(line.offset) + Int(line.keyCount)]] = index
+        }
+        self.rest = rest
+        return try resume(&body, into: &batch, slice: slice, resolve: resolve)
     }
+
+    /// Goes on with a page that was not whole, into the same batch; at the end `body` is the buffer to use again.
+    mutating func resume(
+        _ body: inout [UInt8], into batch: inout SampleBatch, slice: Int,
+        resolve: (inout [Label]) throws(ExpositionError) -> SeriesReference?
+    ) throws(ExpositionError) -> Summary {
+        guard var rest = self.rest.take() else { preconditionFailure("there is no page to go on with") }
+        do throws(ExpositionError) {
+            try readSlice(&rest, of: slice, into: &batch, resolve: resolve)
+        } catch {
+            restore(rest)
+            throw error
+        }
+        guard rest.position == rest.body.count else {
+            rest.summary.isWhole = false
+            self.rest = rest
+            return rest.summary
+        }
+        rest.summary.isWhole = true
+        if !isStale {
+            for line in rest.old where line.reference != 0 && !line.isTimed && !rest.used.contains(line.reference) {
+                guard line.reference != PageCache.refused else { continue }
+                batch.append(line.reference, SpecialValue.stale)
+            }
+        }
+        // The slices of the previous page go first, so that its buffer is the reader's alone.
+        rest.known = [:]
+        swap(&rest.body, &body)
+        finish(&body, rest.summary)
+        return rest.summary
+    }
+
+    private mutating func finish(_ body: inout [UInt8], _ summary: Summary) {
+        isStale = false
+        refusals = summary.refused > 0 ? refusals + 1 : 0
+        swap(&page, &body)
+    }
+
+    /// Gives a page up that was not read to its end: what the previous one held is known again.
+    private mutating func abandon() {
+        guard case .some = rest else { return }
+        if let rest = rest.take() { restore(rest) }
+    }
+
+    private mutating func restore(_ rest: Rest) { lines.replaceSubrange(rest.kept..., with: rest.old) }
 
     private static func readValue(
         _ bytes: UnsafePointer<UInt8>, _ position: inout Int, _ end: Int, _ reference: SeriesReference,
@@ -114,62 +191,56 @@ internal import Model
         }
     }
 
-    /// The rest of a page from the first line that differs: known lines are found by a hash, others are parsed.
-    private mutating func readRest(
-        _ body: [UInt8], from start: Int, after kept: Int, into batch: inout SampleBatch, honorsTimestamps: Bool,
-        limit: Int, summary: inout Summary, resolve: (inout [Label]) throws(ExpositionError) -> SeriesReference?
+    /// Some lines of the page from the first that differs: known ones are found by a hash, others are parsed.
+    private mutating func readSlice(
+        _ rest: inout Rest, of slice: Int, into batch: inout SampleBatch,
+        resolve: (inout [Label]) throws(ExpositionError) -> SeriesReference?
     ) throws(ExpositionError) {
-        let old = lines[kept...]
-        let previous = page
-        lines.removeLast(old.count)
-        var byKey: [ArraySlice<UInt8>: Int] = [:]
-        byKey.reserveCapacity(old.count)
-        for (index, line) in zip(old.indices, old) where line.reference != 0 {
-            byKey[previous[Int(line.offset)..<Int(line.offset) + Int(line.keyCount)]] = index
-        }
-        var used: Set<SeriesReference> = Set(lines.lazy.map(\.reference))
+        let body = rest.body
+        let stop = slice < body.count - rest.position ? rest.position + slice : body.count
         try unsafe body.withUnsafeBufferPointer { (buffer) throws(ExpositionError) in
             guard let bytes = buffer.baseAddress else { return }
-            var position = start
-            while position < buffer.count {
-                let lineStart = position
+            while rest.position < stop {
+                let start = rest.position
                 do throws(ExpositionError) {
-                    guard var line = try unsafe PageCache.key(bytes, &position, buffer.count) else {
-                        lines.append(
-                            Line(offset: UInt32(lineStart), keyCount: UInt32(position - lineStart), reference: 0))
+                    guard var line = try unsafe PageCache.key(bytes, &rest.position, buffer.count) else {
+                        addComment(start..<rest.position)
                         continue
                     }
-                    line.offset = UInt32(lineStart)
+                    line.offset = UInt32(start)
                     parsedLines += 1
-                    if let known = byKey[body[lineStart..<position]] {
-                        line.reference = old[known].reference
+                    guard rest.limit == 0 || rest.summary.samples < rest.limit else {
+                        throw ExpositionError(
+                            line: 0, column: 0,
+                            message: "more samples than sample_limit, \(rest.limit); raise it or expose less")
+                    }
+                    if let known = rest.known[body[start..<rest.position]] {
+                        line.reference = rest.old[known].reference
                     } else {
-                        var parser = unsafe LineParser(bytes: bytes, from: lineStart, end: buffer.count)
+                        var parser = unsafe LineParser(bytes: bytes, from: start, end: buffer.count)
                         var labels = try parser.series()
                         line.reference = try resolve(&labels) ?? PageCache.refused
-                        if line.reference != PageCache.refused { summary.added += 1 }
+                        if line.reference != PageCache.refused { rest.summary.added += 1 }
                     }
                     lines.append(line)
-                    used.insert(line.reference)
+                    rest.used.insert(line.reference)
                     try unsafe PageCache.readValue(
-                        bytes, &position, buffer.count, line.reference, &lines[lines.count - 1].isTimed, &batch,
-                        honorsTimestamps, &summary)
+                        bytes, &rest.position, buffer.count, line.reference, &lines[lines.count - 1].isTimed, &batch,
+                        rest.honorsTimestamps, &rest.summary)
                 } catch {
-                    // What the previous page held is known again, so that it can be marked stale.
-                    lines.replaceSubrange(kept..., with: old)
-                    throw unsafe error.line > 0 ? error : PageCache.place(error, in: bytes, at: lineStart)
+                    throw unsafe error.line > 0 || error.column == 0
+                        ? error : PageCache.place(error, in: bytes, at: start)
                 }
             }
         }
-        guard limit == 0 || summary.samples <= limit else {
-            lines.replaceSubrange(kept..., with: old)
-            throw ExpositionError(
-                line: 0, column: 0, message: "\(summary.samples) samples exceed sample_limit, \(limit)")
-        }
-        guard !isStale else { return }
-        for line in old where line.reference != 0 && !line.isTimed && !used.contains(line.reference) {
-            guard line.reference != PageCache.refused else { continue }
-            batch.append(line.reference, SpecialValue.stale)
+    }
+
+    /// Comments and empty lines that follow each other are one line of the cache: a page may hold nothing else.
+    private mutating func addComment(_ range: Range<Int>) {
+        if let last = lines.last, last.reference == 0, Int(last.offset) + Int(last.keyCount) == range.lowerBound {
+            lines[lines.count - 1].keyCount += UInt32(range.count)
+        } else {
+            lines.append(Line(offset: UInt32(range.lowerBound), keyCount: UInt32(range.count), reference: 0))
         }
     }
 
@@ -208,6 +279,7 @@ internal import Model
 
     /// Marks every series of the previous page as stale, once, and keeps the page for the target's return.
     mutating func markStale(into batch: inout SampleBatch) {
+        abandon()
         guard !isStale else { return }
         isStale = true
         for line in lines where line.reference != 0 && line.reference != PageCache.refused && !line.isTimed {
@@ -217,6 +289,7 @@ internal import Model
 
     /// Forgets the page.
     mutating func reset() {
+        rest = nil
         page = []
         lines = []
         isStale = false

@@ -43,8 +43,8 @@ public struct ScrapeJob: Sendable, Hashable {
     public var acceptsCompression = true
     /// A page longer than this, decompressed, fails the scrape. The default is 64 MiB.
     public var bodySizeLimit = ScrapeJob.defaultBodyLimit
-    /// A page of more series than this fails the scrape; 0: no limit.
-    public var sampleLimit = 0
+    /// A page of more samples than this fails the scrape. The default is 500,000.
+    public var sampleLimit = ScrapeJob.defaultSampleLimit
     /// Authentication, TLS, proxy.
     public var client = HTTPClientSettings()
     /// `static_configs`.
@@ -54,6 +54,8 @@ public struct ScrapeJob: Sendable, Hashable {
 
     /// Pages above this are refused when the file sets no limit, so that an endless body cannot fill the memory.
     public static let defaultBodyLimit = 64 << 20
+    /// Pages of more samples are refused when the file sets no limit: each costs about 100 bytes while a page is new.
+    public static let defaultSampleLimit = 500_000
     /// Longer names and values fail a scrape.
     public static let labelBytesLimit = 64 << 10
 
@@ -103,6 +105,8 @@ extension ScrapeJob {
         bodySizeLimit = try map.takeBytes("body_size_limit", default: 0)
         if bodySizeLimit == 0 { bodySizeLimit = ScrapeJob.defaultBodyLimit }
         sampleLimit = try map.take("sample_limit", default: 0)
+        guard sampleLimit >= 0 else { throw map.error("sample_limit", "must not be negative") }
+        if sampleLimit == 0 { sampleLimit = ScrapeJob.defaultSampleLimit }
         client = try HTTPClientSettings(from: map)
         client.options.acceptCompression = acceptsCompression
         for part in try map.takeMaps("static_configs") { groups.append(try TargetGroup(from: part)) }
@@ -128,7 +132,14 @@ extension TargetGroup {
         for address in addresses where address.isEmpty || address.contains("/") {
             throw map.error("targets", "'\(address)' is no address; write host:port, the path goes into metrics_path")
         }
+        for address in addresses where address.contains("@") {
+            throw map.error("targets", "an address holds credentials, which would show in labels; use basic_auth")
+        }
         let labels: [String: String] = try map.take("labels", default: [:])
+        for name in ["__scrape_interval__", "__scrape_timeout__"] {
+            guard let text = labels[name], DurationText.parse(text) ?? 0 <= 0 else { continue }
+            throw map.error("labels", "\(name) is '\(text)', no duration above 0; write it as 15s")
+        }
         self.init(addresses: addresses, labels: labels, location: map.location)
         try map.finish()
     }

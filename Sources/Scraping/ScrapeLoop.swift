@@ -22,8 +22,10 @@ public final class ScrapeLoop {
         var cache = PageCache()
         /// References of the series about the target itself, by name and field.
         var own: [String: SeriesReference] = [:]
-        var ownFive: [SeriesReference] = []
+        var ownFive: [SeriesReference?] = []
         var lastFields: [String] = []
+        /// A large new page that is being read in slices, and how long its fetch took.
+        var reading: (batch: SampleBatch, duration: Double)?
 
         init(_ watched: WatchedTarget) {
             self.watched = watched
@@ -71,6 +73,10 @@ public final class ScrapeLoop {
     private var ids: [Int: Runtime] = [:]
     private var nextID = 0
     private var batch = SampleBatch(timestamp: Timestamp(milliseconds: 0))
+    /// Targets whose pages are being read in slices.
+    private var readers: [Runtime] = []
+    /// Bytes of new lines read at a time, about 5 ms of very short ones: so long may a page keep other targets waiting.
+    private static let sliceBytes = 64 << 10
 
     /// A loop without targets.
     public init(
@@ -98,8 +104,10 @@ public final class ScrapeLoop {
             due.removeFirst()
             if let runtime = ids[next.id] { begin(runtime, id: next.id, late: now - next.due) }
         }
-        let idle = due.first.map { max(0, $0.due - uptime) } ?? 60_000
+        let idle = readers.isEmpty ? due.first.map { max(0, $0.due - uptime) } ?? 60_000 : 0
         fetcher.poll(for: min(wait, idle)) { result in finish(result) }
+        if !readers.isEmpty { goOnReading() }
+        if !readers.isEmpty { return 0 }
         return due.first.map { max(0, $0.due - uptime) } ?? 60_000
     }
 
@@ -110,6 +118,7 @@ public final class ScrapeLoop {
         for (identity, runtime) in runtimes where !wanted.contains(identity) {
             runtimes[identity] = nil
             for (id, other) in ids where other === runtime { ids[id] = nil }
+            readers.removeAll { $0 === runtime }
             if let handle = runtime.handle {
                 fetcher.discard(handle)
                 byHandle[handle] = nil
@@ -129,14 +138,18 @@ public final class ScrapeLoop {
     private func retire(_ runtime: Runtime) {
         batch.reset(to: clock.now())
         runtime.cache.markStale(into: &batch)
-        for reference in runtime.ownFive + Array(runtime.own.values) { batch.append(reference, SpecialValue.stale) }
-        count(sink.append(batch))
+        for reference in runtime.ownFive.compactMap(\.self) + Array(runtime.own.values) {
+            batch.append(reference, SpecialValue.stale)
+        }
+        count(sink.append(batch), runtime)
     }
 
     private func schedule(_ runtime: Runtime, id: Int) {
         let now = clock.now().milliseconds
         let interval = runtime.watched.target.interval
-        let slot = (now - runtime.phase).flooringDivision(by: interval) * interval + runtime.phase + interval
+        // Two clocks are rounded, so a slot may come a millisecond early by the other: it is not to come twice.
+        let from = (1...10).contains(runtime.nextSlot.milliseconds - now) ? runtime.nextSlot.milliseconds : now
+        let slot = (from - runtime.phase).flooringDivision(by: interval) * interval + runtime.phase + interval
         runtime.nextSlot = Timestamp(milliseconds: slot)
         due.insert(due: uptime + slot - now, id: id)
     }
@@ -188,13 +201,11 @@ public final class ScrapeLoop {
         }
         var body = result.body
         switch runtime.watched.target.kind {
-        case .metrics(let honorsLabels, let honorsTimestamps, let sampleLimit):
+        case .metrics:
             if let (failure, reason) = ScrapeLoop.failure(result) {
                 fail(runtime, failure, reason, duration: result.durationSeconds)
             } else {
-                take(
-                    &body, runtime, honorsLabels: honorsLabels, honorsTimestamps: honorsTimestamps, limit: sampleLimit,
-                    duration: result.durationSeconds)
+                take(&body, runtime, duration: result.durationSeconds)
             }
         case .health(let check):
             let report = check.judge(
@@ -209,7 +220,8 @@ public final class ScrapeLoop {
             switch error {
             case .invalid(let reason): return (.request, reason)
             case .unreachable(let reason): return (.unreachable, reason)
-            case .interrupted("timed out", _): return (.timeout, "timed out")
+            case .interrupted("timed out", _):
+                return (.timeout, "timed out; look why the target is slow, or raise the timeout")
             case .interrupted(let reason, _): return (.interrupted, reason)
             case .tooLarge(let limit):
                 return (.bodyLimit, "the page is longer than body_size_limit, \(limit) bytes; raise it or expose less")
@@ -228,35 +240,77 @@ public final class ScrapeLoop {
 
     // MARK: Pages
 
-    private func take(
-        _ body: inout [UInt8], _ runtime: Runtime, honorsLabels: Bool, honorsTimestamps: Bool, limit: Int,
-        duration: Double
-    ) {
+    private func take(_ body: inout [UInt8], _ runtime: Runtime, duration: Double) {
         batch.reset(to: runtime.moment)
+        let target = runtime.watched.target
+        guard case .metrics(_, let honorsTimestamps, let limit) = target.kind else { return }
         let before = runtime.cache.parsedLines
+        defer { figures.parsedLines.add(runtime.cache.parsedLines - before) }
         do throws(ExpositionError) {
-            let labels = runtime.watched.target.labels
             let summary = try runtime.cache.read(
-                &body, into: &batch, honorsTimestamps: honorsTimestamps, limit: limit
+                &body, into: &batch, honorsTimestamps: honorsTimestamps, limit: limit, slice: ScrapeLoop.sliceBytes
             ) { (scraped) throws(ExpositionError) in
-                try ScrapeLoop.merge(&scraped, with: labels, honorsLabels: honorsLabels)
-                return sink.reference(of: Labels(scraped))
+                try resolve(&scraped, for: target)
             }
-            figures.samples.add(summary.samples)
-            figures.refusedSeries.add(summary.refused)
-            figures.parsedLines.add(runtime.cache.parsedLines - before)
-            report(runtime, up: 1, duration: duration, scraped: summary.samples, added: summary.added)
-            count(sink.append(batch))
-            let at = runtime.moment
-            runtime.watched.update { status in
-                (status.health, status.lastScrape, status.samples) = (.up, at, summary.samples)
-                status.lastDurationSeconds = duration
-                if !status.lastError.isEmpty { status.lastError = "" }
+            guard summary.isWhole else {
+                runtime.reading = (batch, duration)
+                runtime.isRunning = true
+                batch = SampleBatch(timestamp: runtime.moment)
+                return readers.append(runtime)
             }
+            store(summary, runtime, duration: duration)
         } catch {
-            let kind: ScrapeFailure = error.line == 0 ? .sampleLimit : .format
-            fail(runtime, kind, error.line == 0 ? error.message : "line \(error)", duration: duration, keepsPage: false)
+            fail(runtime, error, duration: duration)
         }
+    }
+
+    /// Reads a slice of each large page; one that is at its end is stored.
+    private func goOnReading() {
+        for runtime in readers {
+            guard var reading = runtime.reading.take() else { continue }
+            swap(&batch, &reading.batch)
+            let before = runtime.cache.parsedLines
+            defer { figures.parsedLines.add(runtime.cache.parsedLines - before) }
+            var body: [UInt8] = []
+            do throws(ExpositionError) {
+                let summary = try runtime.cache.resume(&body, into: &batch, slice: ScrapeLoop.sliceBytes) {
+                    (scraped) throws(ExpositionError) in try resolve(&scraped, for: runtime.watched.target)
+                }
+                guard summary.isWhole else {
+                    swap(&batch, &reading.batch)
+                    runtime.reading = reading
+                    continue
+                }
+                store(summary, runtime, duration: reading.duration)
+            } catch {
+                fail(runtime, error, duration: reading.duration)
+            }
+            fetcher.recycle(body)
+            runtime.isRunning = false
+            // A batch of that size is not kept.
+            swap(&batch, &reading.batch)
+        }
+        readers.removeAll { $0.reading == nil }
+    }
+
+    private func resolve(_ scraped: inout [Label], for target: Target) throws(ExpositionError) -> SeriesReference? {
+        guard case .metrics(let honorsLabels, _, _) = target.kind else { return nil }
+        try ScrapeLoop.merge(&scraped, with: target.labels, honorsLabels: honorsLabels)
+        return sink.reference(of: Labels(scraped))
+    }
+
+    private func store(_ summary: PageCache.Summary, _ runtime: Runtime, duration: Double) {
+        figures.samples.add(summary.samples)
+        figures.refusedSeries.add(summary.refused)
+        report(runtime, up: 1, duration: duration, scraped: summary.samples, added: summary.added)
+        count(sink.append(batch), runtime)
+        runtime.watched.update { $0.samples = summary.samples }
+        note(runtime, health: .up, error: "", duration: duration)
+    }
+
+    private func fail(_ runtime: Runtime, _ error: ExpositionError, duration: Double) {
+        let kind: ScrapeFailure = error.line == 0 ? .sampleLimit : .format
+        fail(runtime, kind, error.line == 0 ? error.message : "line \(error)", duration: duration, keepsPage: false)
     }
 
     /// Lays the target's labels over the scraped ones, as `honor_labels` says.
@@ -291,24 +345,25 @@ public final class ScrapeLoop {
             if !keepsPage { runtime.cache.reset() }
             report(runtime, up: 0, duration: duration, scraped: 0, added: 0)
         }
-        count(sink.append(batch))
+        count(sink.append(batch), runtime)
         note(runtime, health: .down, error: reason, duration: duration)
     }
 
     private func note(_ runtime: Runtime, health: TargetStatus.Health, error: String, duration: Double) {
-        let before = runtime.watched.status
         let at = runtime.moment
+        var before = TargetStatus.Health.unknown
         runtime.watched.update { status in
-            (status.health, status.lastError, status.lastScrape) = (health, error, at)
-            status.lastDurationSeconds = duration
+            before = status.health
+            (status.health, status.lastScrape, status.lastDurationSeconds) = (health, at, duration)
+            if status.lastError != error { status.lastError = error }
         }
         let target = runtime.watched.target
-        if health == .down, before.health != .down {
+        if health == .down, before != .down {
             log.write(
                 LogEvent(
                     .warning, "target-down", "\(target.url) is down: \(error)", [("target", target.labels.description)])
             )
-        } else if health == .up, before.health == .down {
+        } else if health == .up, before == .down {
             log.write(
                 LogEvent(.info, "target-up", "\(target.url) is up again", [("target", target.labels.description)]))
         }
@@ -320,19 +375,22 @@ public final class ScrapeLoop {
     ]
 
     private func report(_ runtime: Runtime, up: Double, duration: Double, scraped: Int, added: Int) {
-        if runtime.ownFive.isEmpty {
-            for name in ScrapeLoop.ownNames {
-                var labels = runtime.watched.target.labels
-                labels[Labels.nameLabel] = name
-                runtime.ownFive.append(sink.reference(of: labels) ?? 0)
-            }
+        if runtime.ownFive.isEmpty { runtime.ownFive = Array(repeating: nil, count: ScrapeLoop.ownNames.count) }
+        append(runtime, 0, up)
+        append(runtime, 1, duration)
+        append(runtime, 2, Double(scraped))
+        append(runtime, 3, Double(scraped))
+        append(runtime, 4, Double(added))
+    }
+
+    /// One of the five; a series that the store refuses at its limit is asked for again at the next scrape.
+    private func append(_ runtime: Runtime, _ index: Int, _ value: Double) {
+        if runtime.ownFive[index] == nil {
+            var labels = runtime.watched.target.labels
+            labels[Labels.nameLabel] = ScrapeLoop.ownNames[index]
+            runtime.ownFive[index] = sink.reference(of: labels)
         }
-        let own = runtime.ownFive
-        batch.append(own[0], up)
-        batch.append(own[1], duration)
-        batch.append(own[2], Double(scraped))
-        batch.append(own[3], Double(scraped))
-        batch.append(own[4], Double(added))
+        if let reference = runtime.ownFive[index] { batch.append(reference, value) }
     }
 
     // MARK: Health checks
@@ -352,7 +410,7 @@ public final class ScrapeLoop {
             append(runtime, "health_check_value", SpecialValue.stale, field: field)
         }
         runtime.lastFields = fields
-        count(sink.append(batch))
+        count(sink.append(batch), runtime)
         note(
             runtime, health: report.isUp ? .up : .down, error: report.failures.joined(separator: "; "),
             duration: duration)
@@ -369,41 +427,15 @@ public final class ScrapeLoop {
         if let reference = runtime.own[key] { batch.append(reference, value) }
     }
 
-    private func count(_ outcome: AppendOutcome) {
+    private func count(_ outcome: AppendOutcome, _ runtime: Runtime) {
+        if outcome.gone > 0 {
+            // A target that was away for longer than history is kept: its series begin anew with the next scrape.
+            runtime.cache.reset()
+            runtime.own = [:]
+            runtime.ownFive = []
+        }
         if outcome.duplicates > 0 { figures.duplicates.add(outcome.duplicates) }
         if outcome.outOfOrder > 0 { figures.outOfOrder.add(outcome.outOfOrder) }
         if outcome.outOfBounds > 0 { figures.outOfBounds.add(outcome.outOfBounds) }
-    }
-}
-
-/// Numbers by the time they are due: a binary heap.
-struct DueQueue {
-    private var heap: [(due: Milliseconds, id: Int)] = []
-
-    var first: (due: Milliseconds, id: Int)? { heap.first }
-
-    mutating func insert(due: Milliseconds, id: Int) {
-        heap.append((due, id))
-        var child = heap.count - 1
-        while child > 0, heap[child].due < heap[(child - 1) / 2].due {
-            heap.swapAt(child, (child - 1) / 2)
-            child = (child - 1) / 2
-        }
-    }
-
-    mutating func removeFirst() {
-        heap.swapAt(0, heap.count - 1)
-        heap.removeLast()
-        var parent = 0
-        while true {
-            var smallest = parent
-            for child in [2 * parent + 1, 2 * parent + 2]
-            where child < heap.count && heap[child].due < heap[smallest].due {
-                smallest = child
-            }
-            if smallest == parent { return }
-            heap.swapAt(parent, smallest)
-            parent = smallest
-        }
     }
 }

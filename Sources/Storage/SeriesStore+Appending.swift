@@ -8,15 +8,22 @@ extension SeriesStore: SampleSink {
         let hash = SeriesIndex.hash(labels)
         let (reference, isNew) = head.withLock { head -> (SeriesReference?, Bool) in
             if let known = head.find(labels, hash: hash) { return (known, false) }
-            guard head.liveCount < settings.maximumSeries else { return (nil, false) }
+            guard head.liveCount < settings.maximumSeries, head.labelBytes < settings.maximumBytes else {
+                return (nil, false)
+            }
             return (head.create(labels, hash: hash), true)
         }
         guard let reference else {
             figures.refusedSeries.add()
             return nil
         }
-        // Whoever appends to the series next writes this first, under the same lock.
-        if isNew { log.withLock { $0.pending.append((reference, labels)) } }
+        // Whoever appends to the series next writes this first, under the same lock; nobody is to write very many.
+        if isNew {
+            log.withLock { log in
+                log.pending.append((reference, labels))
+                if log.pending.count >= 4096, !log.isBroken { _ = writePending(&log) }
+            }
+        }
         return reference
     }
 
@@ -24,8 +31,8 @@ extension SeriesStore: SampleSink {
     public func append(_ batch: borrowing SampleBatch) -> AppendOutcome {
         var outcome = AppendOutcome()
         guard batch.count > 0 else { return outcome }
-        outcome.isLogged = write(batch)
         let latest = clock.now().milliseconds + settings.maximumAhead
+        outcome.isLogged = write(batch, latest: latest)
         let (references, values, times) = (batch.references, batch.values, batch.timestamps)
         head.withLock { head in
             head.append(
@@ -40,28 +47,41 @@ extension SeriesStore: SampleSink {
         return outcome
     }
 
-    private func write(_ batch: borrowing SampleBatch) -> Bool {
+    private func write(_ batch: borrowing SampleBatch, latest: Int64) -> Bool {
         log.withLock { log in
-            do throws(FileError) {
-                if log.isBroken {
-                    // What the log missed meanwhile is unknown to a reader: begin with every series.
-                    try log.writer.beginSegment()
-                    log.pending = allSeries()
-                }
-                if !log.pending.isEmpty {
-                    try SeriesStore.writeSeries(log.pending, to: &log.writer, record: &log.record)
-                    log.pending.removeAll()
-                }
-                SeriesStore.encodeSamples(batch, into: &log.record)
-                try log.writer.write(log.record)
-                figures.logRecords.add()
-                log.isBroken = false
-                return true
-            } catch {
-                log.isBroken = true
-                figures.logFailures.add()
-                return false
+            guard writePending(&log) else { return false }
+            SeriesStore.encodeSamples(batch, latest: latest, into: &log.record)
+            return attempt(&log) { (log) throws(FileError) in try log.writer.write(log.record) }
+        }
+    }
+
+    /// Writes the series that the log does not know yet; all of them after it was broken.
+    private func writePending(_ log: inout LogState) -> Bool {
+        guard log.isBroken || !log.pending.isEmpty else { return true }
+        // Each attempt writes every series: with many targets and a full disk not at each scrape of each of them.
+        guard !log.isBroken || clock.uptimeNanoseconds() >= log.retryNanoseconds else { return false }
+        return attempt(&log) { (log) throws(FileError) in
+            if log.isBroken {
+                // What the log missed meanwhile is unknown to a reader: begin with every series.
+                if log.writer.segmentSize > 0 { try log.writer.beginSegment() }
+                log.pending = allSeries()
             }
+            try SeriesStore.writeSeries(log.pending, to: &log.writer, record: &log.record)
+            log.pending.removeAll()
+        }
+    }
+
+    private func attempt(_ log: inout LogState, _ body: (inout LogState) throws(FileError) -> Void) -> Bool {
+        do throws(FileError) {
+            try body(&log)
+            figures.logRecords.add()
+            log.isBroken = false
+            return true
+        } catch {
+            log.isBroken = true
+            log.retryNanoseconds = clock.uptimeNanoseconds() + 1_000_000_000
+            figures.logFailures.add()
+            return false
         }
     }
 
@@ -96,8 +116,9 @@ extension SeriesStore: SampleSink {
         if !record.isEmpty { try writer.write(record) }
     }
 
-    /// A samples record into a buffer that is used again and again.
-    static func encodeSamples(_ batch: borrowing SampleBatch, into record: inout [UInt8]) {
+    /// A samples record into a buffer that is used again and again, without samples after `latest`: the head refuses
+    /// them, and to a reader of the log one of them would make all that follow too old.
+    static func encodeSamples(_ batch: borrowing SampleBatch, latest: Int64 = .max, into record: inout [UInt8]) {
         let capacity = 17 + batch.count * 28
         if record.count < capacity { record += repeatElement(0, count: capacity - record.count) }
         let (references, values, times) = (batch.references, batch.values, batch.timestamps)
@@ -121,7 +142,7 @@ extension SeriesStore: SampleSink {
                 unsafe base.storeBytes(of: UInt8(rest), toByteOffset: offset, as: UInt8.self)
                 offset += 1
             }
-            for index in values.indices {
+            for index in values.indices where times.isEmpty || times[index] <= latest {
                 put(Int64(bitPattern: references[index] &- first.reference))
                 put((times.isEmpty ? common : times[index]) - first.time)
                 unsafe base.storeBytes(of: values[index].bitPattern.bigEndian, toByteOffset: offset, as: UInt64.self)

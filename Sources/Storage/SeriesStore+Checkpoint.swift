@@ -54,8 +54,11 @@ extension SeriesStore {
 extension SeriesStore: MetricsSource {
     /// What the store holds and what it refused.
     public func metrics() -> [MetricFamily] {
-        let (series, created, removed, chunks, bytes, oldest) = head.withLock {
-            ($0.liveCount, $0.createdCount, $0.removedCount, $0.chunkCount, $0.chunkBytes, $0.minimumTime)
+        let (series, created, removed, chunks, bytes, oldest, labels) = head.withLock {
+            (
+                $0.liveCount, $0.createdCount, $0.removedCount, $0.chunkCount, $0.chunkBytes, $0.minimumTime,
+                $0.labelBytes
+            )
         }
         let (segment, logBytes, isBroken) = log.withLock { ($0.writer.segment, $0.writer.segmentSize, $0.isBroken) }
         let counters: [(String, String, Int)] = [
@@ -90,7 +93,12 @@ extension SeriesStore: MetricsSource {
             ("series_limit", "Series beyond this many are refused.", settings.maximumSeries),
             ("chunks", "Closed chunks in memory.", chunks),
             ("head_bytes", "Bytes of chunks in memory.", bytes),
-            ("head_bytes_limit", "Beyond this many bytes the oldest chunks go.", settings.maximumBytes),
+            ("label_bytes", "Bytes of label names and values in memory.", labels),
+            (
+                "head_bytes_limit",
+                "Beyond this many bytes the oldest chunks go, and new series are refused for labels.",
+                settings.maximumBytes
+            ),
             ("oldest_sample_bound_seconds", "Samples before this time were let go.", max(0, Int(oldest / 1000))),
             ("log_segment", "The segment being written.", segment),
             ("log_bytes", "Bytes in the segment being written.", logBytes),

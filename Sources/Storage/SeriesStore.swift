@@ -15,6 +15,8 @@ public final class SeriesStore: Sendable {
         var pending: [(reference: SeriesReference, labels: Labels)] = []
         var record: [UInt8] = []
         var isBroken = false
+        /// A broken log is tried again no sooner, by the steady clock.
+        var retryNanoseconds: UInt64 = 0
         var syncedSize = 0
     }
 

@@ -5,7 +5,8 @@ public import Settings
 public struct StorageSettings: Sendable, Hashable {
     /// Samples older than this are let go. The default is 24 h.
     public var maximumAge: Milliseconds = 24 * 3_600_000
-    /// Chunks larger than this in all let the oldest go. The default is 1 GiB.
+    /// Chunks larger than this in all let the oldest go, and labels larger than this in all refuse new series. The
+    /// default is 1 GiB.
     public var maximumBytes = 1 << 30
     /// Series beyond this many are refused and counted. The default is 2,000,000.
     public var maximumSeries = 2_000_000

@@ -20,6 +20,8 @@ internal import Glibc
         private let detours: UnsafeMutablePointer<curl_slist>?
         private let requestBody: [UInt8]
         private var lastContentType = ""
+        /// Where libcurl says what went wrong, in more words than its code has.
+        private let problem: UnsafeMutablePointer<CChar>
 
         init(_ request: HTTPRequest, collectsHeaders: Bool) throws(TransportError) {
             guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
@@ -27,6 +29,8 @@ internal import Glibc
             limitBytes = request.maximumResponseBytes
             self.collectsHeaders = collectsHeaders
             requestBody = request.body
+            unsafe problem = .allocate(capacity: Int(CURL_ERROR_SIZE))
+            unsafe problem.pointee = 0
             var list: UnsafeMutablePointer<curl_slist>?
             var detours: UnsafeMutablePointer<curl_slist>?
             var (url, headers) = (request.url, request.headers)
@@ -48,6 +52,7 @@ internal import Glibc
         deinit {
             unsafe curl_easy_cleanup(easy)
             unsafe curl_slist_free_all(list)
+            unsafe problem.deallocate()
             unsafe curl_slist_free_all(detours)
         }
 
@@ -78,6 +83,8 @@ internal import Glibc
             unsafe vedette_curl_set_list(easy, CURLOPT_HTTPHEADER, headers)
             unsafe vedette_curl_set_list(easy, CURLOPT_CONNECT_TO, detours)
             if request.method != "GET" {
+                // A redirect would lose the body, and its answer would look like a page's receipt: 3xx is the answer.
+                set(CURLOPT_FOLLOWLOCATION, 0)
                 set(CURLOPT_CUSTOMREQUEST, request.method)
                 unsafe vedette_curl_set_size(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(requestBody.count))
                 unsafe requestBody.withUnsafeBytes { bytes in
@@ -87,6 +94,7 @@ internal import Glibc
                 }
             }
             let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_ERRORBUFFER, UnsafeMutableRawPointer(problem))
             unsafe vedette_curl_set_pointer(easy, CURLOPT_PRIVATE, context)
             unsafe vedette_curl_set_pointer(easy, CURLOPT_WRITEDATA, context)
             unsafe vedette_curl_set_data_callback(easy, CURLOPT_WRITEFUNCTION, onBody)
@@ -144,8 +152,11 @@ internal import Glibc
         func error(_ code: CURLcode) -> TransportError? {
             if isTooLarge { return .tooLarge(limitBytes: limitBytes) }
             if code == CURLE_OK { return nil }
-            let reason = unsafe String(cString: curl_easy_strerror(code))
+            let words = unsafe String(cString: problem)
+            let reason = unsafe words.isEmpty ? String(cString: curl_easy_strerror(code)) : words
             switch code {
+            // An answer may be in an unknown protocol too, or redirect to one: the request itself is good then.
+            case CURLE_UNSUPPORTED_PROTOCOL where hasSent: return .interrupted(reason, requestWasSent: true)
             case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CACERT_BADFILE:
                 return .invalid(reason)
             case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY,

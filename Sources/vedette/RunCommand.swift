@@ -19,6 +19,8 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         tuneAllocator()
+        // Until the daemon listens for it, a SIGHUP must not end it: the log may be replaying.
+        ignoreHangup()
         let log = StandardErrorLog(format: logFormat, clock: SystemClock())
         let (host, port) = try Address.parse(listen)
         let vedette: Vedette

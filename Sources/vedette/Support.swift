@@ -81,6 +81,9 @@ func write(_ text: String, to path: String) throws {
     try unsafe file.write(Array(text.utf8).span.bytes, at: 0)
 }
 
+/// From here on SIGHUP does nothing, until somebody handles it.
+func ignoreHangup() { _ = signal(SIGHUP, SIG_IGN) }
+
 /// Where the process was started.
 func currentDirectory() -> String {
     unsafe getcwd(nil, 0).map { path in

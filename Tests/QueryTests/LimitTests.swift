@@ -14,6 +14,22 @@ import TestSupport
     }
 
     @Test(
+        "a subquery of more steps than memory is refused before it is built",
+        arguments: [
+            "count_over_time(nothing[292y:1ms])", "vector(time())[292y:1ms]",
+            "sum_over_time(sum_over_time(vector(1)[30d:50ms])[5m:1m])",
+        ])
+    func hugeSubqueries(query: String) {
+        let engine = QueryEngine(source: MemorySource())
+        let error = #expect(throws: QueryError.self) {
+            try engine.instant(query, at: Timestamp(milliseconds: 1_790_000_000_000))
+        }
+        #expect(
+            error?.description.contains("steps where 1000000 are allowed; shorten its range or lengthen its step")
+                == true)
+    }
+
+    @Test(
         "a limit names itself, its value and the selector",
         arguments: [
             ("m[1h]", "the selector {__name__=\"m\"} reads more than 30 samples; narrow it or shorten its range"),

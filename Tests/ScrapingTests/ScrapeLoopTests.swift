@@ -101,13 +101,16 @@ import Transport
                 "format", .init(body: "a 1\n# TYPE b nonsense\n"),
                 "line 2:18: 'nonsense' is no type of metric; counter, gauge, histogram, summary or untyped"
             ),
-            ("timeout", .init(delay: 5000), "timed out"),
+            ("timeout", .init(delay: 5000), "timed out; look why the target is slow, or raise the timeout"),
             ("unreachable", .init(error: .unreachable("Couldn't connect to server")), "Couldn't connect to server"),
             (
                 "body_limit", .init(body: String(repeating: "#", count: 2000)),
                 "the page is longer than body_size_limit, 1024 bytes; raise it or expose less"
             ),
-            ("sample_limit", .init(body: "a 1\nb 1\nc 1\n"), "3 samples exceed sample_limit, 2"),
+            (
+                "sample_limit", .init(body: "a 1\nb 1\nc 1\n"),
+                "more samples than sample_limit, 2; raise it or expose less"
+            ),
         ] as [(String, FakeFetcher.Answer, String)])
     func failures(kind: String, answer: FakeFetcher.Answer, reason: String) throws {
         var round = -1
@@ -170,6 +173,19 @@ import Transport
         #expect(bench.sink.values(of: #"a{instance="x:1", job="f", l="1"}"#).last == 1)
     }
 
+    @Test("an interval of nothing in a discovery file is refused with its place, and scrapes nothing to death")
+    func zeroInterval() throws {
+        let yaml = "scrape_configs: [{job_name: f, scrape_interval: 1s, file_sd_configs: [{files: [sd/*.json]}]}]"
+        let bench = try Bench(yaml) { _ in .init(body: "a 1\n") }
+        bench.files.put("sd/one.json", #"[{"targets": ["x:1"], "labels": {"__scrape_interval__": "0s"}}]"#)
+        bench.manager.refresh()
+        bench.run(seconds: 2)
+        #expect(bench.manager.targets.isEmpty)
+        let told = bench.log.events.first?.message ?? ""
+        #expect(told.hasPrefix("sd/one.json:1:"))
+        #expect(told.contains("labels: __scrape_interval__ is '0s', no duration above 0; write it as 15s"))
+    }
+
     @Test("a line longer than the limit, a million series: refused and counted, the rest goes on") func hostile() throws
     {
         let yaml = Self.job.replacing("['h:1']", with: "['big:1', 'long:1', 'good:1']")
@@ -181,6 +197,107 @@ import Transport
         #expect(bench.sink.values(of: #"up{instance="good:1", job="a", zone="z"}"#) == [1, 1])
         #expect(bench.sink.values(of: #"up{instance="long:1", job="a", zone="z"}"#) == [0, 0])
         #expect(bench.sink.values(of: #"up{instance="big:1", job="a", zone="z"}"#) == [1, 1])
+    }
+
+    @Test("a slot comes once, also when the clocks are a millisecond apart") func slotOnce() throws {
+        let bench = try Bench(Self.job) { _ in .init(body: "a 1\n", delay: 0) }
+        for _ in 0..<20 {
+            bench.run(seconds: 0.5)
+            bench.clock.jumpWallClock(by: -1)
+        }
+        let starts = bench.fetcher.starts.map(\.at.milliseconds)
+        #expect(starts.count >= 9 && zip(starts, starts.dropFirst()).allSatisfy { $1 - $0 > 900 })
+    }
+
+    @Test("a large new page is read in slices: no other target waits for it, and it is stored whole or not at all")
+    func largePage() throws {
+        let yaml = Self.job.replacing("['h:1']", with: "['big:1', 'good:1']")
+        let large = (0..<20_000).map { "s{n=\"\($0)\"} 1\n" }.joined()
+        var isBad = false
+        let bench = try Bench(yaml) { url in
+            .init(body: url.contains("big") ? large + (isBad ? "s{" : "s{n=\"last\"} 1\n") : "a 1\n")
+        }
+        var slices = 0
+        while bench.sink.values(of: #"up{instance="big:1", job="a", zone="z"}"#).isEmpty {
+            // While there is more to read the loop is due at once.
+            if bench.loop.step(wait: 0) == 0 { slices += 1 }
+            bench.clock.run(for: 5)
+        }
+        #expect(slices == 3)
+        #expect(bench.sink.samples.count { $0.labels.metricName == "s" } == 20_001)
+        isBad = true
+        bench.run(seconds: 3)
+        #expect(bench.sink.values(of: #"up{instance="big:1", job="a", zone="z"}"#).last == 0)
+        #expect(bench.sink.samples.count { $0.labels.metricName == "s" && $0.value.isStaleMarker } == 20_001)
+        let good = bench.sink.samples.filter { $0.labels.metricName == "a" }.map(\.timestamp)
+        #expect(good.count >= 3 && zip(good, good.dropFirst()).allSatisfy { $1 - $0 == 1000 })
+    }
+
+    @Test("a target that goes while its page is being read ends the series of the page before") func goesWhileRead()
+        throws
+    {
+        var extra = ""
+        let bench = try Bench(
+            "scrape_configs: [{job_name: f, scrape_interval: 1s, file_sd_configs: [{files: [sd.json]}]}]"
+        ) { _ in .init(body: "a 1\n\(extra)") }
+        bench.files.put("sd.json", #"[{"targets": ["x:1"]}]"#)
+        bench.manager.refresh()
+        bench.run(seconds: 2)
+        extra = (0..<20_000).map { "s{n=\"\($0)\"} 1\n" }.joined()
+        while bench.loop.step(wait: 0) != 0 { bench.clock.run(for: 5) }
+        bench.files.put("sd.json", "[]")
+        bench.manager.refresh()
+        bench.run(seconds: 2)
+        #expect(bench.sink.values(of: #"a{instance="x:1", job="f"}"#).last?.isStaleMarker == true)
+        #expect(!bench.sink.samples.contains { $0.labels.metricName == "s" })
+    }
+
+    @Test("a page of comments and empty lines costs no more than its bytes") func comments() throws {
+        var cache = PageCache()
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: 0))
+        for tail in ["a 1\n", "a 2\n# more\n", "a 3\n\n\n"] {
+            var body = Array((String(repeating: "\n# x\n", count: 1000) + tail).utf8)
+            batch.reset(to: Timestamp(milliseconds: 0))
+            let summary = try cache.read(&body, into: &batch, honorsTimestamps: true, limit: 0) { _ in 7 }
+            #expect(summary.samples == 1 && batch.count == 1 && cache.lineCount <= 3)
+        }
+        #expect(cache.parsedLines == 1)
+    }
+
+    @Test("a target that was away longer than history is kept begins its series anew") func longAway() throws {
+        let bench = try Bench(Self.job) { _ in .init(body: "a 1\n") }
+        bench.run(seconds: 2)
+        bench.sink.forget()
+        bench.run(seconds: 3)
+        #expect(bench.sink.values(of: #"a{instance="h:1", job="a", zone="z"}"#).count >= 4)
+        #expect(bench.sink.values(of: #"up{instance="h:1", job="a", zone="z"}"#).count >= 4)
+    }
+
+    @Test("series that the store refused are asked for again") func refusedSeries() throws {
+        let sink = RecordingSink(seriesLimit: 1)
+        var cache = PageCache()
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: 0))
+        for round in 0..<20 {
+            if round == 10 { sink.forget() }
+            var body = Array("a 1\nb 1\n".utf8)
+            batch.reset(to: Timestamp(milliseconds: Int64(round) * 1000))
+            let summary = try cache.read(&body, into: &batch, honorsTimestamps: true, limit: 0) {
+                sink.reference(of: Labels($0))
+            }
+            #expect(summary.refused == (round <= 16 && round != 16 ? 1 : 0))
+        }
+    }
+
+    @Test("a target that is up again is told once") func upAgain() throws {
+        var isGood = true
+        let bench = try Bench(Self.job) { _ in .init(status: isGood ? 200 : 500, body: "a 1\n") }
+        bench.run(seconds: 2)
+        isGood = false
+        bench.run(seconds: 2)
+        isGood = true
+        bench.run(seconds: 3)
+        #expect(bench.log.events.map(\.kind) == ["target-down", "target-up"])
+        #expect(bench.manager.targets[0].status.lastError.isEmpty)
     }
 
     @Test("authorization and parameters reach the request; secrets do not reach the status") func request() throws {

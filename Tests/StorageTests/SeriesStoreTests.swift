@@ -89,14 +89,23 @@ import Testing
     @Test("a full disk costs no sample in memory, is counted, and the log begins anew when there is room")
     func fullDisk() throws {
         let files = MemoryFiles()
-        let store = try open(files)
+        let clock = self.clock()
+        let store = try open(files, clock: clock)
         #expect(scrape(store, round: 0, series: 5).0.isLogged)
         files.setFreeBytes(10)
         #expect(!scrape(store, round: 1, series: 5).0.isLogged)
         #expect(try all(store).values.allSatisfy { $0.count == 2 })
+        // Not tried again at once, and without a new segment for each attempt.
+        let before = try files.list("d/wal")
+        for _ in 0..<20 {
+            clock.run(for: 200)
+            #expect(!scrape(store, round: 1, series: 5).0.isLogged)
+        }
+        #expect(try files.list("d/wal").count <= before.count + 1)
         files.setFreeBytes(nil)
+        clock.run(for: 1000)
         #expect(scrape(store, round: 2, series: 5).0.isLogged)
-        let survivor = try open(files.afterKill(), clock: clock(after: 5000))
+        let survivor = try open(files.afterKill(), clock: self.clock(after: 5000))
         #expect(survivor.replay.repairs.isEmpty && survivor.replay.unknownReferences == 0)
         #expect(try all(survivor).values.allSatisfy { $0.count == 2 })
     }
@@ -115,6 +124,48 @@ import Testing
         #expect(append(-1, 1).outOfOrder == 1)
         #expect(append(700_000, 1).outOfBounds == 1)
         #expect(try all(store).values.first?.count == 1)
+    }
+
+    @Test("a sample too far ahead is not in the log, where it would make all that follow too old") func farAhead()
+        throws
+    {
+        let files = MemoryFiles()
+        let store = try open(files)
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: start))
+        for (name, time) in [("far", start + 10_000_000), ("near", start), ("later", start + 1)] as [(String, Int64)] {
+            batch.append(try #require(store.reference(of: ["__name__": name])), 1, at: time)
+        }
+        #expect(store.append(batch).outOfBounds == 1)
+        let survivor = try open(files.afterKill())
+        #expect(survivor.replay.samples == 2)
+        #expect(try all(survivor).values.allSatisfy { $0.keys.allSatisfy { $0 <= start + 1 } })
+    }
+
+    @Test("labels larger than the limit refuse new series; what is let go gives its texts back") func labelLimit()
+        throws
+    {
+        let clock = clock()
+        let store = try open(MemoryFiles(), clock: clock) { ($0.maximumBytes, $0.maximumAge) = (1 << 20, 60_000) }
+        func fill(_ name: String) -> Int {
+            var batch = SampleBatch(timestamp: clock.now())
+            for number in 0..<40 {
+                let labels: Labels = [
+                    "__name__": name, "l": "\(name)\(number)" + String(repeating: "x", count: 50_000),
+                ]
+                if let reference = store.reference(of: labels) { batch.append(reference, 1) }
+            }
+            return store.append(batch).stored
+        }
+        func bytes() -> Double? {
+            store.metrics().first { $0.name == "vedette_storage_label_bytes" }?.lines.first?.value
+        }
+        let first = fill("a")
+        #expect(first == 21 && fill("b") == 0)
+        clock.run(for: 200_000)
+        store.forgetOld()
+        store.forgetOld()
+        #expect(bytes() == 0)
+        #expect(fill("c") == 21)
     }
 
     @Test("series beyond the limit are refused and counted") func seriesLimit() throws {

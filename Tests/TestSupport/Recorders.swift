@@ -17,6 +17,7 @@ public final class RecordingSink: SampleSink {
         var labels: [SeriesReference: Labels] = [:]
         var samples: [(labels: Labels, timestamp: Int64, value: Double)] = []
         var count = 0
+        var next: SeriesReference = 1
     }
     private let state = Mutex(State())
     private let keeps: Bool
@@ -35,10 +36,19 @@ public final class RecordingSink: SampleSink {
         state.withLock { state in
             if let known = state.references[labels] { return known }
             guard state.references.count < limit else { return nil }
-            let reference = SeriesReference(state.references.count + 1)
+            let reference = state.next
+            state.next += 1
             state.references[labels] = reference
             state.labels[reference] = labels
             return reference
+        }
+    }
+
+    /// Lets every series go, as a store does with what is too old: the references given so far are dead.
+    public func forget() {
+        state.withLock { state in
+            state.references = [:]
+            state.labels = [:]
         }
     }
 
@@ -51,7 +61,11 @@ public final class RecordingSink: SampleSink {
             guard keeps else { return }
             for (index, reference) in references.enumerated() {
                 let time = times.isEmpty ? common.milliseconds : times[index]
-                state.samples.append((state.labels[reference] ?? Labels(), time, values[index]))
+                guard let labels = state.labels[reference] else {
+                    outcome.gone += 1
+                    continue
+                }
+                state.samples.append((labels, time, values[index]))
             }
         }
         return outcome

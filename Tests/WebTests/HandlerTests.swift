@@ -66,7 +66,7 @@ import Testing
         arguments: [
             ("1.5", 1.5), ("-1", -1), ("1e3", 1000), ("1970-01-01T00:01:00Z", 60),
             ("1970-01-01T02:00:00.25+02:00", 0.25),
-            ("", 600), ("1.9e15", 1.9e15), ("-1.9e15", -1.9e15),
+            ("", 600), ("9e14", 9e14), ("-9e14", -9e14),
         ])
     func times(text: String, seconds: Double) async throws {
         let bench = try await WebBench()
@@ -90,7 +90,7 @@ import Testing
                 "0", "11001", "1",
                 "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"
             ),
-            ("-1.9e15", "1.9e15", "0.001", "exceeded maximum resolution of 11,000 points per timeseries."),
+            ("-9e14", "9e14", "0.001", "exceeded maximum resolution of 11,000 points per timeseries."),
         ])
     func ranges(start: String, end: String, step: String, message: String) async throws {
         let bench = try await WebBench()

@@ -132,7 +132,15 @@ extension Evaluator {
         guard start <= last else {
             return WindowedSeries(series: [], window: window, firstEnd: first, stride: stride)
         }
-        let inner = StepGrid(start: start, interval: step, count: Int((last - start) / step) + 1)
+        let steps = (last - start) / step + 1
+        // Judged before anything is built: a few characters can ask for more steps than there is memory.
+        guard steps <= limits.subquerySteps else {
+            throw .limit(
+                "a subquery has \(steps) steps where \(limits.subquerySteps) are allowed; shorten its range or lengthen its step"
+            )
+        }
+        try checkPoints(1, Int(steps))
+        let inner = StepGrid(start: start, interval: step, count: Int(steps))
         let vector = try vector(node.inner, inner)
         var series: [SeriesColumns] = []
         series.reserveCapacity(vector.count)

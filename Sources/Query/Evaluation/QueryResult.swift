@@ -51,6 +51,8 @@ public struct QueryLimits: Sendable, Hashable {
     public var series = 1_000_000
     /// Steps of a range query; Prometheus' 11,000.
     public var points = 11_000
+    /// Steps of one subquery; a week of seconds fits.
+    public var subquerySteps: Int64 = 1_000_000
     /// By the steady clock; 0: without end.
     public var timeout: Milliseconds = 120_000
 

@@ -114,6 +114,7 @@ struct Head: ~Copyable {
             let time = hasTimes ? times[index] : common
             guard slot < total, series[slot].generation == UInt32(references[index] >> 32), series[slot].isLive else {
                 outcome.outOfBounds += 1
+                outcome.gone += 1
                 continue
             }
             guard time >= minimumTime, time <= latest else {
@@ -278,6 +279,9 @@ struct Head: ~Copyable {
         }
         labelPairs = fresh
     }
+
+    /// Bytes of all label names and values, each counted once.
+    var labelBytes: Int { index.symbols.bytes }
 
     /// Bytes that the chunks take.
     var chunkBytes: Int { arena.usedBytes + nodes.count * MemoryLayout<ChunkNode>.stride }

@@ -1,22 +1,44 @@
 internal import Basics
 internal import Model
 
-/// Texts by number: every label name and value is held once.
+/// Texts by number: every label name and value is held once, for as long as it is in use.
 struct SymbolTable {
-    private(set) var texts: [String] = []
+    private var texts: [String] = []
+    private var uses: [UInt32] = []
+    private var free: [UInt32] = []
     private var numbers: [String: UInt32] = [:]
+    /// Bytes of all texts.
+    private(set) var bytes = 0
 
     subscript(number: UInt32) -> String { texts[Int(number)] }
-    var count: Int { texts.count }
+    var count: Int { numbers.count }
 
     func find(_ text: String) -> UInt32? { numbers[text] }
 
     mutating func number(of text: String) -> UInt32 {
         if let known = numbers[text] { return known }
-        let number = UInt32(texts.count)
-        texts.append(text)
+        let number = free.popLast() ?? UInt32(texts.count)
+        if Int(number) == texts.count {
+            texts.append(text)
+            uses.append(0)
+        } else {
+            texts[Int(number)] = text
+        }
         numbers[text] = number
+        bytes += text.utf8.count
         return number
+    }
+
+    mutating func retain(_ number: UInt32) { uses[Int(number)] += 1 }
+
+    /// The last release lets the text go and its number be used again.
+    mutating func release(_ number: UInt32) {
+        uses[Int(number)] -= 1
+        guard uses[Int(number)] == 0 else { return }
+        bytes -= texts[Int(number)].utf8.count
+        numbers[texts[Int(number)]] = nil
+        texts[Int(number)] = ""
+        free.append(number)
     }
 }
 
@@ -55,7 +77,11 @@ struct SeriesIndex {
             let (name, value) = (symbols.number(of: label.name), symbols.number(of: label.value))
             pairs += [name, value]
             let key = Self.key(name, value)
-            if postings[key] == nil { values[name, default: []].append(value) }
+            if postings[key] == nil {
+                values[name, default: []].append(value)
+                symbols.retain(name)
+                symbols.retain(value)
+            }
             SeriesIndex.add(slot, to: &postings[key, default: []])
         }
         return pairs
@@ -74,12 +100,18 @@ struct SeriesIndex {
                 touched.insert(Self.key(series.pairs[index], series.pairs[index + 1]))
             }
         }
+        var goneValues: [UInt32: Set<UInt32>] = [:]
         for key in touched {
             postings[key]?.removeAll { gone.contains($0) }
             guard postings[key]?.isEmpty ?? false else { continue }
             postings[key] = nil
-            let name = UInt32(key >> 32)
-            values[name]?.removeAll { $0 == UInt32(truncatingIfNeeded: key) }
+            let (name, value) = (UInt32(key >> 32), UInt32(truncatingIfNeeded: key))
+            goneValues[name, default: []].insert(value)
+            symbols.release(name)
+            symbols.release(value)
+        }
+        for (name, gone) in goneValues {
+            values[name]?.removeAll { gone.contains($0) }
             if values[name]?.isEmpty ?? false { values[name] = nil }
         }
     }

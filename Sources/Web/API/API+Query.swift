@@ -12,7 +12,8 @@ extension API {
     /// Seconds as a float, or RFC 3339.
     private func moment(_ name: String, _ request: APIRequest) throws(APIError) -> Timestamp? {
         guard let text = request.parameter(name) else { return nil }
-        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 2e15 { return Timestamp(seconds: seconds) }
+        // Some thirty million years: sums of moments and durations stay far from the end of the numbers.
+        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 1e15 { return Timestamp(seconds: seconds) }
         if let moment = Timestamp(rfc3339: text) { return moment }
         throw .badData("invalid parameter \(name.goQuoted): cannot parse \(text.goQuoted) to a valid timestamp")
     }
@@ -20,9 +21,10 @@ extension API {
     /// Seconds as a float, or a duration.
     private func duration(_ name: String, _ request: APIRequest) throws(APIError) -> Milliseconds? {
         guard let text = request.parameter(name) else { return nil }
-        // As long as Go's duration can be, 292 years: sums of some stay in range.
-        let limit = 9.2e9
-        if let seconds = Double(text), abs(seconds) < limit { return Milliseconds((seconds * 1000).rounded()) }
+        // Go's longest duration, 292 years.
+        if let seconds = Double(text), seconds.isFinite, abs(seconds) <= 9_223_372_036 {
+            return Milliseconds((seconds * 1000).rounded())
+        }
         if let duration = DurationText.parse(text) { return duration }
         throw .badData("invalid parameter \(name.goQuoted): cannot parse \(text.goQuoted) to a valid duration")
     }

@@ -11,8 +11,11 @@ public struct WebServer: Sendable {
     private let handler: Handler
     private let host: String
     private let port: Int
-    private let executor: ThreadPoolExecutor
+    private let executor: @Sendable (_ path: String) -> ThreadPoolExecutor
     private let onListening: @Sendable (_ port: Int) -> Void
+
+    /// A client that sends slower than this is cut off, so that it can neither hold a connection nor a shutdown.
+    public static let readLimit: Milliseconds = 10_000
 
     /// Answers one request.
     public typealias Handler = @Sendable (APIRequest) async -> APIResponse
@@ -20,9 +23,10 @@ public struct WebServer: Sendable {
     /// A request body longer than this is refused.
     public static let bodyLimit = 8 << 20
 
-    /// A server that does not listen yet; port 0 takes any.
+    /// A server that does not listen yet; port 0 takes any. `executor` tells on which threads a path is answered.
     public init(
-        host: String, port: Int, executor: ThreadPoolExecutor, onListening: @escaping @Sendable (_ port: Int) -> Void,
+        host: String, port: Int, executor: @escaping @Sendable (_ path: String) -> ThreadPoolExecutor,
+        onListening: @escaping @Sendable (_ port: Int) -> Void,
         handler: @escaping Handler
     ) {
         (self.handler, self.host, self.port) = (handler, host, port)
@@ -32,7 +36,7 @@ public struct WebServer: Sendable {
     /// Serves until it is cancelled or told to shut down gracefully; throws when it cannot listen.
     public func run() async throws(WebServerError) {
         let responder = CallbackResponder<BasicRequestContext> { [handler, executor] request, _ in
-            await WebServer.respond(to: request, executor: executor, handler: handler)
+            await WebServer.respond(to: request, executor: executor(request.uri.path), handler: handler)
         }
         var logger = Logger(label: "web") { _ in SwiftLogNoOpLogHandler() }
         logger.logLevel = .critical
@@ -54,15 +58,29 @@ public struct WebServer: Sendable {
     ) async -> Response {
         let body: [UInt8]
         do {
-            body = Array(buffer: try await request.body.collect(upTo: bodyLimit))
-        } catch {
+            body = try await read(request.body)
+        } catch is NIOTooManyBytesError {
             return response(.text("the body is longer than \(bodyLimit) bytes\n", status: 413))
+        } catch {
+            return response(.text("the body did not come within \(readLimit / 1000) s\n", status: 408))
         }
         let isForm = request.headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
         let call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm)
         return response(await executor.start { await handler(call) }.value)
+    }
+
+    private static func read(_ body: RequestBody) async throws -> [UInt8] {
+        try await withThrowingTaskGroup(of: [UInt8].self) { race in
+            race.addTask { Array(buffer: try await body.collect(upTo: bodyLimit)) }
+            race.addTask {
+                try await SystemClock().sleep(for: readLimit)
+                throw CancellationError()
+            }
+            defer { race.cancelAll() }
+            return try await race.next() ?? []
+        }
     }
 
     private static func response(_ answer: APIResponse) -> Response {

@@ -88,7 +88,8 @@ private final class DemoStage: Sendable {
     ) async throws -> Int {
         let (ports, found) = AsyncStream.makeStream(of: Int.self)
         let server = WebServer(
-            host: "127.0.0.1", port: 0, executor: handlers, onListening: { found.yield($0) }, handler: handler)
+            host: "127.0.0.1", port: 0, executor: { [handlers] _ in handlers }, onListening: { found.yield($0) },
+            handler: handler)
         group.addTask { try await server.run() }
         for await port in ports { return port }
         throw Refusal("the demo's servers cannot listen on loopback")

@@ -1,0 +1,74 @@
+import Daemon
+import Settings
+import TestSupport
+import Testing
+
+@Suite struct DaemonSettingsTests {
+    private func read(_ yaml: String, rules: String = "groups: []") throws(SettingsError) -> DaemonSettings {
+        let files = MemoryFiles()
+        files.put("etc/vedette.yaml", yaml)
+        files.put("etc/rules.yml", rules)
+        return try DaemonSettings(path: "etc/vedette.yaml", files: files)
+    }
+
+    @Test(
+        "files of Prometheus and of Alertmanager are valid as they are",
+        arguments: [
+            (
+                "global: {scrape_interval: 5s, evaluation_interval: 10s, external_labels: {dc: x}}\nrule_files: [rules.yml]\nscrape_configs: [{job_name: a, static_configs: [{targets: ['h:1']}]}]",
+                "1 scrape jobs, 0 health checks, 0 rules in 0 groups, 0 receivers"
+            ),
+            (
+                "global: {resolve_timeout: 5m}\nroute: {receiver: r, group_by: ['...'], routes: [{matchers: ['a=~\"b|c\"'], receiver: r}]}\nreceivers: [{name: r, webhook_configs: [{url: 'http://h/'}]}]",
+                "0 scrape jobs, 0 health checks, 0 rules in 0 groups, 1 receivers"
+            ), ("", "0 scrape jobs, 0 health checks, 0 rules in 0 groups, 0 receivers"),
+        ])
+    func accepted(yaml: String, summary: String) throws {
+        #expect(try read(yaml).summary == summary)
+    }
+
+    @Test(
+        "mistakes have a place and a cure",
+        arguments: [
+            ("globl: {}", "etc/vedette.yaml:1:1: unknown key 'globl'; did you mean 'global'?"),
+            (
+                "global: {scrape_intervl: 5s}",
+                "etc/vedette.yaml:1:10: unknown key 'scrape_intervl'; did you mean 'scrape_interval'?"
+            ),
+            (
+                "scrape_configs: [{job_name: a}, {job_name: a}]",
+                "etc/vedette.yaml:1:44: job_name: 'a' is the name of two jobs; rename one"
+            ),
+            (
+                "global: {scrape_interval: 5s, scrape_timeout: 6s}",
+                "etc/vedette.yaml:1:47: scrape_timeout: must not be above scrape_interval"
+            ),
+            ("storage: {max_age: 5s}", "etc/vedette.yaml:1:20: max_age: must be at least 1m"),
+            (
+                "health_checks: [{name: a, url: 'http://h'}, {name: a, url: 'http://h'}]",
+                "etc/vedette.yaml:1:52: name: 'a' is the name of two checks; rename one"
+            ),
+            (
+                "remote_write: [{url: 'http://h'}]",
+                "etc/vedette.yaml:1:1: remote_write is not offered; leave it out; routes and receivers stand in this file"
+            ),
+            ("scrape_configs: 5", "etc/vedette.yaml:1:17: scrape_configs: expected a list, found '5'"),
+        ])
+    func refused(yaml: String, message: String) {
+        let error = #expect(throws: SettingsError.self) { try read(yaml) }
+        #expect(error?.description == message)
+    }
+
+    @Test("a mistake in a rule file has its place there; a pattern without a file is told, and no mistake") func rules()
+        throws
+    {
+        let error = #expect(throws: SettingsError.self) {
+            try read("rule_files: ['*.yml']", rules: "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up ==\n")
+        }
+        #expect(error?.description.hasPrefix("etc/rules.yml:5:") == true, "\(error?.description ?? "")")
+        let once = try read(
+            "rule_files: [rules.yml, '*.yml']", rules: "groups: [{name: g, rules: [{record: a, expr: b}]}]")
+        #expect(once.groups.count == 1)
+        #expect(try read("rule_files: ['no/*.yml']").warnings == ["rule_files: no file matches 'etc/no/*.yml'"])
+    }
+}
