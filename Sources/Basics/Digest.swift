@@ -22,9 +22,6 @@ public enum Digest {
 
     /// The digest of a text's UTF-8 in hexadecimal digits.
     public static func hexadecimal(of text: String, _ algorithm: Algorithm) -> String {
-        of(Array(text.utf8), algorithm).map { byte in
-            let digits = String(byte, radix: 16)
-            return digits.count == 1 ? "0\(digits)" : digits
-        }.joined()
+        of(Array(text.utf8), algorithm).map { Basics.hexadecimal($0, digits: 2) }.joined()
     }
 }

@@ -19,10 +19,10 @@ public struct FNV1a: Sendable {
     mutating func update(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
 }
 
-/// 16 lower-case hexadecimal digits.
-public func hexadecimal(_ value: UInt64) -> String {
-    let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
+/// At least so many hexadecimal digits.
+public func hexadecimal(_ value: some UnsignedInteger, digits count: Int = 16, uppercase: Bool = false) -> String {
+    let digits = String(value, radix: 16, uppercase: uppercase)
+    return String(repeating: "0", count: max(0, count - digits.count)) + digits
 }
 
 extension String {
@@ -41,8 +41,7 @@ extension String {
             case "\u{C}": text += "\\f"
             case "\u{B}": text += "\\v"
             case _ where scalar.value < 0x20 || scalar.value == 0x7F:
-                let digits = String(scalar.value, radix: 16)
-                text += "\\x" + String(repeating: "0", count: 2 - digits.count) + digits
+                text += "\\x" + hexadecimal(scalar.value, digits: 2)
             default: text.unicodeScalars.append(scalar)
             }
         }

@@ -16,6 +16,8 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     /// Seconds since the Unix epoch.
     public var seconds: Double { Double(milliseconds) / 1000 }
 
+    /// 0001-01-01T00:00:00Z, by which Prometheus' and Alertmanager's JSON says never.
+    public static let goZero = Timestamp(milliseconds: -62_135_596_800_000)
     /// The earliest and latest moments that can be told.
     public static let distantPast = Timestamp(milliseconds: .min / 4)
     public static let distantFuture = Timestamp(milliseconds: .max / 4)

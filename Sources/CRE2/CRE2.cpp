@@ -11,9 +11,10 @@ struct vedette_re2 {
     vedette_re2(re2::StringPiece pattern, const re2::RE2::Options &options) : re(pattern, options) {}
 };
 
-extern "C" vedette_re2 *vedette_re2_new(const char *pattern, size_t count, int64_t memory_max, char *error, size_t error_capacity) {
+extern "C" vedette_re2 *vedette_re2_new(const char *pattern, size_t count, int dot_line_end, int64_t memory_max, char *error, size_t error_capacity) {
     re2::RE2::Options options;
     options.set_log_errors(false);
+    options.set_dot_nl(dot_line_end != 0);
     options.set_max_mem(memory_max);
     auto *re = new vedette_re2(re2::StringPiece(pattern, count), options);
     if (re->re.ok()) return re;

@@ -151,10 +151,7 @@ extension String {
 
     private func isIdentifier(also extra: (UInt8) -> Bool) -> Bool {
         guard let first = utf8.first, !(0x30...0x39).contains(first) else { return false }
-        return utf8.allSatisfy {
-            (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0) || $0 == 0x5F
-                || extra($0)
-        }
+        return utf8.allSatisfy { $0.isASCIIWord || extra($0) }
     }
 
     /// UTF-8 byte order. Swift's own `<` compares normalised scalars, which Prometheus does not.

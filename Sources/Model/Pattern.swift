@@ -11,7 +11,7 @@ public struct PatternError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String { "bad regular expression \(pattern.goQuoted): \(reason)" }
 }
 
-/// A regular expression in RE2's syntax (Go's), fully anchored, the dot matching line ends: `^(?s:…)$`.
+/// A regular expression in RE2's syntax (Go's), fully anchored, the dot matching line ends: Prometheus' `^(?s:…)$`.
 ///
 /// Cost: a text of *n* bytes is matched in O(*n*), whatever the expression; a compiled one takes at most 8 MiB.
 public struct Pattern: Sendable {
@@ -25,7 +25,7 @@ public struct Pattern: Sendable {
     public init(_ text: String) throws(PatternError) {
         self.text = text
         alternatives = Pattern.plainAlternatives(text)
-        compiled = try CompiledPattern("(?s:\(text))", as: text)
+        compiled = try CompiledPattern(text, dotMatchesLineEnd: true)
     }
 
     /// Whether the whole of `text` matches.
@@ -56,7 +56,7 @@ public struct SearchPattern: Sendable {
     private let compiled: CompiledPattern
 
     /// Compiles the expression as it stands.
-    public init(_ text: String) throws(PatternError) { compiled = try CompiledPattern(text, as: text) }
+    public init(_ text: String) throws(PatternError) { compiled = try CompiledPattern(text, dotMatchesLineEnd: false) }
 
     /// Whether some part of `text` matches.
     public func isFound(in text: String) -> Bool { compiled.find(in: text, from: 0, anchored: false) != nil }
@@ -88,14 +88,15 @@ public struct SearchPattern: Sendable {
     private let handle: OpaquePointer
     private let groupCount: Int
 
-    init(_ expression: String, as text: String) throws(PatternError) {
-        var expression = expression
+    init(_ text: String, dotMatchesLineEnd: Bool) throws(PatternError) {
+        var expression = text
         let (created, reason) = expression.withUTF8 { bytes in
             unsafe bytes.withMemoryRebound(to: CChar.self) { characters in
                 unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { message in
                     unsafe message.initialize(repeating: 0)
                     let created = unsafe vedette_re2_new(
-                        characters.baseAddress, characters.count, 8 << 20, message.baseAddress, message.count)
+                        characters.baseAddress, characters.count, dotMatchesLineEnd ? 1 : 0, 8 << 20,
+                        message.baseAddress, message.count)
                     return (unsafe created, unsafe String(cString: message.baseAddress!))
                 }
             }
@@ -155,7 +156,7 @@ public struct SearchPattern: Sendable {
             let braced = pattern[index + 1] == 0x7B
             let start = index + (braced ? 2 : 1)
             var end = start
-            while end < pattern.count, pattern[end].isWord { end += 1 }
+            while end < pattern.count, pattern[end].isASCIIWord { end += 1 }
             guard end > start, !braced || (end < pattern.count && pattern[end] == 0x7D) else {
                 result.append(0x24)
                 index += 1
@@ -177,11 +178,5 @@ public struct SearchPattern: Sendable {
             }
         }
         return number == 0 ? nil : groups[Int(number)]
-    }
-}
-
-extension UInt8 {
-    fileprivate var isWord: Bool {
-        (0x30...0x39).contains(self) || (0x41...0x5A).contains(self) || (0x61...0x7A).contains(self) || self == 0x5F
     }
 }

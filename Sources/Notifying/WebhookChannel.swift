@@ -82,11 +82,11 @@ public struct WebhookChannel: Channel {
 extension Notification.Item {
     /// An alert as Alertmanager's payloads hold it; one that fires ends at Go's zero time.
     var alertmanagerJSON: JSON {
-        let end = isResolved ? alert.endsAt?.rfc3339(trimmed: true) : nil
+        let end = (isResolved ? alert.endsAt : nil) ?? .goZero
         return [
             "status": .string(isResolved ? "resolved" : "firing"), "labels": JSON(alert.labels.dictionary),
             "annotations": JSON(alert.annotations), "startsAt": .string(alert.startsAt.rfc3339(trimmed: true)),
-            "endsAt": .string(end ?? "0001-01-01T00:00:00Z"), "generatorURL": .string(alert.generatorURL),
+            "endsAt": .string(end.rfc3339(trimmed: true)), "generatorURL": .string(alert.generatorURL),
             "fingerprint": .string(alert.labels.fingerprintText),
         ]
     }

@@ -42,16 +42,5 @@ public struct RuleContext: Sendable {
 ///
 /// - SeeAlso: Prometheus, `util/strutil/strconv.go`, `TableLinkForExpression`.
 func graphPath(of expression: String) -> String {
-    var escaped = ""
-    for byte in expression.utf8 {
-        switch byte {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E:
-            escaped.unicodeScalars.append(UnicodeScalar(byte))
-        case 0x20: escaped += "+"
-        default:
-            let digits = String(byte, radix: 16, uppercase: true)
-            escaped += digits.count < 2 ? "%0\(digits)" : "%\(digits)"
-        }
-    }
-    return "/graph?g0.expr=\(escaped)&g0.tab=1"
+    "/graph?g0.expr=\(expression.queryEscaped)&g0.tab=1"
 }

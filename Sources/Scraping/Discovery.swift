@@ -80,6 +80,7 @@ extension ScrapeJob {
         for (name, values) in parameters { all["__param_\(name)"] = values.first }
         all.merge(group.labels) { $1 }
         let host = all["__address__"] ?? address
+        let discovered = Labels(all)
         if all["instance"] == nil { all["instance"] = host }
         let path = all["__metrics_path__"] ?? metricsPath
         var url = "\(all["__scheme__"] ?? scheme)://\(host)\(path.hasPrefix("/") ? path : "/\(path)")"
@@ -89,7 +90,7 @@ extension ScrapeJob {
         let every = DurationText.parse(all["__scrape_interval__"] ?? "") ?? interval
         return Target(
             kind: .metrics(honorsLabels: honorsLabels, honorsTimestamps: honorsTimestamps, sampleLimit: sampleLimit),
-            pool: name, labels: labels, discovered: Labels(all), url: url,
+            pool: name, labels: labels, discovered: discovered, url: url,
             interval: every, timeout: min(every, DurationText.parse(all["__scrape_timeout__"] ?? "") ?? timeout),
             bodyLimit: bodySizeLimit,
             client: client, unixSocket: all["__unix_socket__"])
@@ -115,25 +116,11 @@ extension HealthCheck {
         var all = labels
         all["check"] = name
         all["job"] = all["job"] ?? "health_checks"
+        let discovered = Labels(all)
         let rest = url.drop { $0 != "/" }.dropFirst(2)
         all["instance"] = all["instance"] ?? String(rest.prefix { $0 != "/" })
         return Target(
-            kind: .health(self), pool: "health_checks", labels: Labels(all), discovered: Labels(all), url: url,
+            kind: .health(self), pool: "health_checks", labels: Labels(all), discovered: discovered, url: url,
             interval: interval, timeout: timeout, bodyLimit: HealthCheck.bodyLimit, client: client)
-    }
-}
-
-extension String {
-    /// Everything but RFC 3986's unreserved characters as `%XX`.
-    var percentEncoded: String {
-        let hexadecimal = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in utf8 {
-            switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: bytes.append(byte)
-            default: bytes += [0x25, hexadecimal[Int(byte >> 4)], hexadecimal[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -8,7 +8,7 @@ extension TemplateFunctions {
     public static let alertmanager: TemplateFunctions = {
         let functions = builtins.addingTexts
         return functions.adding("trimSpace", 1...1) { call throws(TemplateFailure) in
-            .string(trimmed(try call.string(0)))
+            .string(try call.string(0).trimmed)
         }
         .adding("join", 2...2) { call throws(TemplateFailure) in
             .string(try call.list(1).map(\.text).joined(separator: try call.string(0)))
@@ -42,13 +42,6 @@ extension TemplateFunctions {
         }
         .adding("toJson", 1...1) { .string(json($0.arguments[0]).text) }
     }()
-}
-
-private func trimmed(_ text: String) -> String {
-    var scalars = text.unicodeScalars[...]
-    while scalars.first?.properties.isWhitespace == true { scalars.removeFirst() }
-    while scalars.last?.properties.isWhitespace == true { scalars.removeLast() }
-    return String(scalars)
 }
 
 private func unescapedQuery(_ text: String) throws(TemplateFailure) -> String {

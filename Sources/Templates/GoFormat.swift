@@ -147,8 +147,7 @@ struct GoFormat {
         case "c": return pad(String(scalar(value)), flags)
         case "q": return pad("'\(String(scalar(value)) == "'" ? "\\'" : String(scalar(value)))'", flags)
         case "U":
-            let digits = String(value.magnitude, radix: 16, uppercase: true)
-            return pad("U+" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits, flags)
+            return pad("U+" + hexadecimal(value.magnitude, digits: 4, uppercase: true), flags)
         default: return nil
         }
         var digits = String(value.magnitude, radix: radix, uppercase: verb == "X")
@@ -209,9 +208,8 @@ struct GoFormat {
         case "s", "v": break
         case "q": text = flags.sharp && !text.contains("`") ? "`\(text)`" : text.goQuoted
         case "x", "X":
-            text = text.utf8.map { byte in
-                (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: verb == "X")
-            }.joined(separator: flags.space ? " " : "")
+            text = text.utf8.map { hexadecimal($0, digits: 2, uppercase: verb == "X") }.joined(
+                separator: flags.space ? " " : "")
         default: return nil
         }
         return pad(text, flags, zero: true)

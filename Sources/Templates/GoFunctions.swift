@@ -38,9 +38,9 @@ let goFunctions: [String: TemplateFunctions.Function] = {
         "printf": Function(arity: 1...Int.max) { call throws(TemplateFailure) in
             .string(GoFormat.sprintf(try call.string(0), Array(call.arguments.dropFirst())))
         },
-        "html": Function(arity: 0...Int.max) { .string(escapedHTML(sprintEscaped($0.arguments))) },
+        "html": Function(arity: 0...Int.max) { .string(sprintEscaped($0.arguments).htmlEscaped) },
         "js": Function(arity: 0...Int.max) { .string(escapedJavaScript(sprintEscaped($0.arguments))) },
-        "urlquery": Function(arity: 0...Int.max) { .string(escapedQuery(sprintEscaped($0.arguments))) },
+        "urlquery": Function(arity: 0...Int.max) { .string(sprintEscaped($0.arguments).queryEscaped) },
     ]
 }()
 
@@ -151,23 +151,6 @@ private func slice(_ call: TemplateCall) throws(TemplateFailure) -> TemplateValu
     }
 }
 
-/// Go's `template.HTMLEscapeString`.
-func escapedHTML(_ text: String) -> String {
-    var result = ""
-    for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\"": result += "&#34;"
-        case "'": result += "&#39;"
-        case "&": result += "&amp;"
-        case "<": result += "&lt;"
-        case ">": result += "&gt;"
-        case "\0": result += "\u{FFFD}"
-        default: result.unicodeScalars.append(scalar)
-        }
-    }
-    return result
-}
-
 /// Go's `template.JSEscapeString`.
 func escapedJavaScript(_ text: String) -> String {
     var result = ""
@@ -177,23 +160,8 @@ func escapedJavaScript(_ text: String) -> String {
         case "'": result += "\\'"
         case "\"": result += "\\\""
         case _ where scalar.value < 0x20 || "<>&=".unicodeScalars.contains(scalar):
-            let digits = String(scalar.value, radix: 16, uppercase: true)
-            result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            result += "\\u" + hexadecimal(scalar.value, digits: 4, uppercase: true)
         default: result.unicodeScalars.append(scalar)
-        }
-    }
-    return result
-}
-
-/// Go's `url.QueryEscape`.
-func escapedQuery(_ text: String) -> String {
-    var result = ""
-    for byte in text.utf8 {
-        switch byte {
-        case _ where byte < 0x80 && byte.isWord, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "~"):
-            result.unicodeScalars.append(Unicode.Scalar(byte))
-        case 0x20: result += "+"
-        default: result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
         }
     }
     return result

@@ -82,17 +82,17 @@ extension TemplateFunctions {
                 return .double(Double(length) / 1000)
             }
             .adding("graphLink", 1...1) { call throws(TemplateFailure) in
-                .string("/graph?g0.expr=\(escapedQuery(try call.string(0)))&g0.tab=0")
+                .string("/graph?g0.expr=\(try call.string(0).queryEscaped)&g0.tab=0")
             }
             .adding("tableLink", 1...1) { call throws(TemplateFailure) in
-                .string("/graph?g0.expr=\(escapedQuery(try call.string(0)))&g0.tab=1")
+                .string("/graph?g0.expr=\(try call.string(0).queryEscaped)&g0.tab=1")
             }
             .adding("externalURL", 0...0) { .string($0.environment.externalURL) }
             .adding("pathPrefix", 0...0) { .string(path(of: $0.environment.externalURL)) }
             .adding("stripPort", 1...1) { call throws(TemplateFailure) in .string(splitPort(try call.string(0)).host) }
             .adding("stripDomain", 1...1) { call throws(TemplateFailure) in .string(withoutDomain(try call.string(0))) }
         return functions.adding("urlQueryEscape", 1...1) { call throws(TemplateFailure) in
-            .string(escapedQuery(try call.string(0)))
+            .string(try call.string(0).queryEscaped)
         }
     }()
 

@@ -193,9 +193,8 @@ struct TemplateLexer {
     private func bad(_ what: String, at offset: Int) -> Failure {
         let rest = String(decoding: bytes[offset..<min(offset + 4, bytes.count)], as: UTF8.self)
         guard let scalar = rest.unicodeScalars.first else { return Failure(offset: offset, message: what + "EOF") }
-        let digits = String(scalar.value, radix: 16, uppercase: true)
-        let padded = String(repeating: "0", count: max(0, 4 - digits.count)) + digits
-        return Failure(offset: offset, message: "\(what)U+\(padded) '\(scalar)'")
+        let code = hexadecimal(scalar.value, digits: 4, uppercase: true)
+        return Failure(offset: offset, message: "\(what)U+\(code) '\(scalar)'")
     }
 
     private func string(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }

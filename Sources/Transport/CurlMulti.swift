@@ -318,9 +318,3 @@ private let onTimer: curl_multi_timer_callback = { _, milliseconds, context in
     unsafe Unmanaged<CurlMulti>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue().setTimer(milliseconds)
     return 0
 }
-
-extension Substring {
-    fileprivate var trimmed: String {
-        String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
-    }
-}

@@ -92,22 +92,14 @@ extension HTTPOptions {
             throw map.error("cert_file and key_file belong together; give both or neither")
         }
         serverName = try map.take("server_name")
-        if let serverName, serverName.isEmpty || !serverName.utf8.allSatisfy(\.isOfHostName) {
+        if let serverName,
+            serverName.isEmpty || !serverName.utf8.allSatisfy({ $0.isASCIIWord || $0 == 0x2D || $0 == 0x2E })
+        {
             throw map.error("server_name", "'\(serverName)' is no host name; write it without scheme and port")
         }
         insecureSkipVerify = try map.take("insecure_skip_verify", default: false)
         try map.refuse(["ca", "cert", "key"], "name files: ca_file, cert_file, key_file")
         try map.refuse(["min_version", "max_version"], "leave it out; the best version that both sides know is used")
         try map.finish()
-    }
-}
-
-extension UInt8 {
-    /// A letter, a digit, `-`, `.` or `_`.
-    fileprivate var isOfHostName: Bool {
-        switch self {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
-        default: false
-        }
     }
 }

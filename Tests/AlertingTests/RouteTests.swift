@@ -23,7 +23,7 @@ import Testing
             ("route: {receiver: page, groupby: [a]}", "a.yaml:1:25: unknown key 'groupby'; did you mean 'group_by'?"),
             (
                 "route:\n  receiver: page\n  routes:\n  - matchers: [ok=1, 'a=~(']",
-                "a.yaml:4:22: matchers: bad regular expression \"(\": missing ): (?s:()"
+                "a.yaml:4:22: matchers: bad regular expression \"(\": missing ): ("
             ),
             (
                 "route: {receiver: page, routes: [{mute_time_intervals: [night]}]}",

@@ -4,27 +4,13 @@ import Foundation
 import Model
 import Settings
 import Synchronization
+import TestSupport
 import Testing
-
-/// The folder of peers' data, which is no part of the repository; nil when it is not there.
-let peers: String? = {
-    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-    let candidates: [String?] = [
-        ProcessInfo.processInfo.environment["VEDETTE_PEERS"],
-        root.deletingLastPathComponent().appendingPathComponent("shared/peers").path,
-    ]
-    return candidates.compactMap(\.self).first { FileManager.default.fileExists(atPath: $0) }
-}()
 
 /// A file of the peers' Alertmanager data; nil, told on the console, when there is none.
 func alertmanagerData(_ name: String) throws -> SettingsMap? {
-    guard let peers else {
-        print("skipped: \(name): peers' data is not there; set VEDETTE_PEERS to its folder")
-        return nil
-    }
-    let bytes = try Data(contentsOf: URL(fileURLWithPath: "\(peers)/alertmanager/\(name)"))
-    return try SettingsDocument(Array(bytes), file: name).map()
+    guard let file = Peers.file("alertmanager/\(name)") else { return nil }
+    return try SettingsDocument(Peers.bytes(file), file: name).map()
 }
 
 /// A route tree from the text under `route:`; every receiver it names is known.

@@ -82,6 +82,17 @@ import Testing
         #expect(error?.description == message)
     }
 
+    @Test(
+        "escapes for URLs and HTML",
+        arguments: [
+            ("a b-_.~", "a%20b-_.~", "a+b-_.~", "a b-_.~"), ("+%20", "%2B%2520", "%2B%2520", "+%20"),
+            ("é\n", "%C3%A9%0A", "%C3%A9%0A", "é\n"),
+            ("<'&\">", "%3C%27%26%22%3E", "%3C%27%26%22%3E", "&lt;&#39;&amp;&#34;&gt;"),
+        ])
+    func escapes(text: String, percent: String, query: String, html: String) {
+        #expect(text.percentEncoded == percent && text.queryEscaped == query && text.htmlEscaped == html)
+    }
+
     @Test("digests") func digests() {
         #expect(Digest.hexadecimal(of: "", .md5) == "d41d8cd98f00b204e9800998ecf8427e")
         #expect(

@@ -29,9 +29,17 @@ import Testing
         #expect(try Pattern(pattern).matches(text) == expected)
     }
 
-    @Test("a bad expression says why") func bad() {
-        let error = #expect(throws: PatternError.self) { try SearchPattern("a(") }
-        #expect(error?.description == #"bad regular expression "a(": missing ): a("#)
+    @Test(
+        "a bad expression says why, in what was written",
+        arguments: [
+            ("a(", #"bad regular expression "a(": missing ): a("#),
+            ("a)", #"bad regular expression "a)": unexpected ): a)"#),
+            ("a)|(b", #"bad regular expression "a)|(b": unexpected ): a)|(b"#),
+            ("[z-a]", #"bad regular expression "[z-a]": invalid character class range: z-a"#),
+        ])
+    func bad(pattern: String, message: String) {
+        #expect(#expect(throws: PatternError.self) { try Pattern(pattern) }?.description == message)
+        #expect(#expect(throws: PatternError.self) { try SearchPattern(pattern) }?.description == message)
     }
 
     @Test("replacement as in Go") func replace() throws {

@@ -64,9 +64,9 @@ import TestSupport
         "11,000 points, a step above 0 and an order of time",
         arguments: [
             (
-                0.0, 11_000.0, 1_000,
-                "exceeded maximum resolution of 11000 points per timeseries, the query asks for 11001; "
-                    + "try decreasing the query resolution (?step=XX)"
+                0.0, 11_001.0, 1_000,
+                "exceeded maximum resolution of 11,000 points per timeseries. "
+                    + "Try decreasing the query resolution (?step=XX)"
             ),
             (0, 10, 0, "zero or negative query resolution step widths are not accepted; try a positive integer"),
             (10, 0, 1_000, "end timestamp must not be before start time"),

@@ -59,7 +59,7 @@ import Testing
                 "foo{__name__=\"bar\"}",
                 "1:1: parse error: metric name must not be set twice: \"foo\" or \"bar\"; remove one of them"
             ),
-            ("foo{a=~\"(\"}", "1:8: parse error: bad regular expression \"(\": missing ): (?s:()"),
+            ("foo{a=~\"(\"}", "1:8: parse error: bad regular expression \"(\": missing ): ("),
             ("foo[5m] offset 1m offset 2m", "1:1: parse error: offset may not be set multiple times"),
             (
                 "foo offset 1m[5m]",

@@ -1,29 +1,14 @@
 import Basics
-import Foundation
 import Model
 import Templates
+import TestSupport
 import Testing
-
-/// The folder of peers' data, which is no part of the repository; nil when it is not there.
-private let peers: String? = {
-    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-    let candidates: [String?] = [
-        ProcessInfo.processInfo.environment["VEDETTE_PEERS"],
-        root.deletingLastPathComponent().appendingPathComponent("shared/peers").path,
-    ]
-    return candidates.compactMap(\.self).first { FileManager.default.fileExists(atPath: $0) }
-}()
 
 /// Go's template language on the cases whose results came from Go itself.
 @Suite struct TemplatePeersTests {
     @Test("text cases answer as Go does") func text() throws {
-        guard let peers else {
-            print("skipped: peers' data is not there; set VEDETTE_PEERS to its folder")
-            return
-        }
-        let bytes = try Data(contentsOf: URL(fileURLWithPath: "\(peers)/alertmanager/template/engine_cases.json"))
-        let cases = try #require(try JSON(parsing: Array(bytes)).array)
+        guard let file = Peers.file("alertmanager/template/engine_cases.json") else { return }
+        let cases = try #require(try JSON(parsing: Peers.bytes(file)).array)
         var (passed, skipped) = (0, 0)
         for entry in cases {
             let name = entry["name"]?.string ?? ""

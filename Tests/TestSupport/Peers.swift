@@ -15,6 +15,16 @@ public enum Peers {
             .first { FileManager.default.fileExists(atPath: $0.path) }
     }
 
+    /// A file there; nil, told on the console, when it is not there.
+    public static func file(_ name: String, file: String = #filePath) -> URL? {
+        let url = folder(name, file: file)
+        if url == nil { print("skipped: \(name): peers' data is not there; set VEDETTE_PEERS to its folder") }
+        return url
+    }
+
+    /// The bytes of a file.
+    public static func bytes(_ url: URL) throws -> [UInt8] { Array(try Data(contentsOf: url)) }
+
     /// The text of a file.
     public static func text(_ url: URL) throws -> String { try String(contentsOf: url, encoding: .utf8) }
 }

@@ -17,9 +17,9 @@ import Testing
     }
 
     @Test("what comes from outside cannot become markup") func escaping() {
-        #expect(Page.text("<script>'\"&") == "&lt;script&gt;&#39;&quot;&amp;")
+        #expect(Page.text("<script>'\"&") == "&lt;script&gt;&#39;&#34;&amp;")
         #expect(Page.link("javascript:alert(1)") == "javascript:alert(1)")
         #expect(
-            Page.link("https://x/\"onclick=") == "<a rel=\"noreferrer\" href=\"https://x/&quot;onclick=\">runbook</a>")
+            Page.link("https://x/\"onclick=") == "<a rel=\"noreferrer\" href=\"https://x/&#34;onclick=\">runbook</a>")
     }
 }

@@ -9,8 +9,8 @@ extern "C" {
 
 typedef struct vedette_re2 vedette_re2;
 
-/// Compiles `pattern`; null and a message of at most `error_capacity` bytes, closed by NUL, when it is wrong.
-vedette_re2 *vedette_re2_new(const char *pattern, size_t count, int64_t memory_max, char *error, size_t error_capacity);
+/// Compiles `pattern`, the dot matching line ends when `dot_line_end` is not 0; null and a message of at most `error_capacity` bytes, closed by NUL, when it is wrong.
+vedette_re2 *vedette_re2_new(const char *pattern, size_t count, int dot_line_end, int64_t memory_max, char *error, size_t error_capacity);
 void vedette_re2_delete(vedette_re2 *re);
 /// 1 when the whole text matches.
 int vedette_re2_full_match(const vedette_re2 *re, const char *text, size_t count);

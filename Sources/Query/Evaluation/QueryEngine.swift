@@ -57,10 +57,11 @@ public struct QueryEngine: Sendable {
                     + "must be Scalar or instant Vector")
         }
         let steps = (through - from) / step + 1
-        guard steps <= Int64(limits.points) else {
-            throw .limit(
-                "exceeded maximum resolution of \(limits.points) points per timeseries, the query asks for \(steps); "
-                    + "try decreasing the query resolution (?step=XX)")
+        // As Prometheus counts: the first point is not among the 11,000.
+        guard steps - 1 <= Int64(limits.points) else {
+            throw .badRequest(
+                "exceeded maximum resolution of \(grouped(limits.points)) points per timeseries. "
+                    + "Try decreasing the query resolution (?step=XX)")
         }
         let grid = StepGrid(start: from.milliseconds, interval: step, count: Int(steps))
         let evaluator = try evaluator(for: expression, grid, isRange: true)
@@ -85,6 +86,11 @@ public struct QueryEngine: Sendable {
             source: source, limits: limits, options: options, expression: expression, grid: grid, isRange: isRange,
             deadline: deadline)
     }
+}
+
+/// A number with a comma between thousands.
+private func grouped(_ number: Int) -> String {
+    number < 1000 ? "\(number)" : grouped(number / 1000) + "," + "\(1000 + number % 1000)".dropFirst()
 }
 
 /// When a query has to be over, by the steady clock.

@@ -136,6 +136,8 @@ extension API {
     }
 
     func labelValues(_ name: String, _ request: APIRequest) throws(APIError) -> APIResponse {
+        let name = API.unescaped(name)
+        guard !name.isEmpty else { throw .badData("invalid label name: \(name.goQuoted)") }
         let (from, through) = try window(request)
         let lists = try matchers(request)
         do throws(SourceError) {
@@ -143,6 +145,34 @@ extension API {
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }
+    }
+
+    /// A name behind `U__`, in which `__` is `_` and `_2E_` the character of that number; any other name as it stands.
+    ///
+    /// - SeeAlso: prometheus/common, `model.UnescapeName`.
+    static func unescaped(_ name: String) -> String {
+        guard name.hasPrefix("U__") else { return name }
+        var text = ""
+        var rest = name.dropFirst(3)
+        while let character = rest.popFirst() {
+            guard character == "_" else {
+                text.append(character)
+                continue
+            }
+            guard let end = rest.firstIndex(of: "_") else { return name }
+            let digits = rest[..<end]
+            rest = rest[rest.index(after: end)...]
+            if digits.isEmpty {
+                text.append("_")
+            } else if digits.allSatisfy(\.isHexDigit), let number = UInt32(digits, radix: 16),
+                let scalar = Unicode.Scalar(number)
+            {
+                text.unicodeScalars.append(scalar)
+            } else {
+                return name
+            }
+        }
+        return text
     }
 
     static func labels(_ labels: Labels) -> JSON {

@@ -4,7 +4,7 @@ internal import Notifying
 internal import Rules
 
 extension API {
-    private static let never = Timestamp(milliseconds: -62_135_596_800_000).rfc3339(trimmed: true)
+    private static let never = Timestamp.goZero.rfc3339(trimmed: true)
 
     func rules(_ request: APIRequest) async -> APIResponse {
         let type = request.parameter("type")

@@ -1,5 +1,6 @@
 internal import Basics
 internal import Model
+internal import Query
 internal import Scraping
 
 extension API {
@@ -13,7 +14,7 @@ extension API {
                 "scrapePool": .string(target.pool), "scrapeUrl": .string(target.url), "globalUrl": .string(target.url),
                 "lastError": .string(status.lastError),
                 "lastScrape": .string(
-                    (status.lastScrape ?? Timestamp(milliseconds: -62_135_596_800_000)).rfc3339(trimmed: true)),
+                    (status.lastScrape ?? .goZero).rfc3339(trimmed: true)),
                 "lastScrapeDuration": .number(status.lastDurationSeconds), "health": .string(status.health.rawValue),
                 "scrapeInterval": .string(DurationText.format(target.interval)),
                 "scrapeTimeout": .string(DurationText.format(target.timeout)),
@@ -29,6 +30,50 @@ extension API {
         .success([
             "version": "3.0.0", "revision": "", "branch": "", "buildUser": "vedette", "buildDate": "",
             "goVersion": "", "vedette": .string(context.version),
+        ])
+    }
+
+    /// Prometheus shows the file with its secrets left out; ours stays where it is.
+    func configuration() -> APIResponse {
+        .success(["yaml": "# The file is not shown, since secrets may stand in it.\n"])
+    }
+
+    /// What clients ask of Prometheus' command line, as it holds here.
+    func flags() -> APIResponse {
+        let engine = context.engine
+        return .success([
+            "query.lookback-delta": .string(DurationText.format(engine.options.lookback)),
+            "query.timeout": .string(DurationText.format(engine.limits.timeout)),
+            "query.max-samples": .string("\(engine.limits.samples)"), "web.enable-lifecycle": "true",
+            "web.enable-admin-api": "false",
+        ])
+    }
+
+    /// The series with samples, counted by name and label. Cost: reads all label sets.
+    func storageStatistics(_ request: APIRequest) throws(APIError) -> APIResponse {
+        let limit = request.parameter("limit").flatMap { Int($0) } ?? 10
+        guard limit > 0 else { throw .badData("limit must be positive") }
+        let series: [Labels]
+        do throws(SourceError) {
+            series = try context.engine.source.series([], from: .distantPast, through: .distantFuture)
+        } catch {
+            throw APIError(status: 422, type: "execution", message: error.description)
+        }
+        var (names, pairs, values): ([String: Int], [Label: Int], [String: Int]) = ([:], [:], [:])
+        for label in series.lazy.flatMap(\.sorted) {
+            if label.name == Labels.nameLabel { names[label.value, default: 0] += 1 }
+            pairs[label, default: 0] += 1
+        }
+        for pair in pairs.keys { values[pair.name, default: 0] += 1 }
+        func top(_ counts: [String: Int]) -> JSON {
+            let ordered = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(limit)
+            return .array(ordered.map { ["name": .string($0.key), "value": .number(Double($0.value))] })
+        }
+        let texts = pairs.map { ("\($0.key.name)=\($0.key.value)", $0.value) }
+        return .success([
+            "headStats": ["numSeries": .number(Double(series.count)), "numLabelPairs": .number(Double(pairs.count))],
+            "seriesCountByMetricName": top(names), "labelValueCountByLabelName": top(values),
+            "seriesCountByLabelValuePair": top(Dictionary(texts, uniquingKeysWith: +)),
         ])
     }
 

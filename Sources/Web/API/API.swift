@@ -64,6 +64,11 @@ public struct API: Sendable {
         "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
         "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
         "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
+        "/api/v1/metadata": (["GET"], { _, _ in .success([:]) }),
+        "/api/v1/query_exemplars": (["GET", "POST"], { _, _ in .success([]) }),
+        "/api/v1/status/config": (["GET"], { api, _ in api.configuration() }),
+        "/api/v1/status/flags": (["GET"], { api, _ in api.flags() }),
+        "/api/v1/status/tsdb": (["GET"], { try $0.storageStatistics($1) }),
         "/api/v1/status/buildinfo": (["GET"], { api, _ in api.buildInformation() }),
         "/api/v1/status/runtimeinfo": (["GET"], { api, _ in api.runtimeInformation() }),
     ]
@@ -76,7 +81,9 @@ public struct API: Sendable {
                 return try await route.handler(self, request)
             }
             let prefix = "/api/v1/label/", suffix = "/values"
-            if request.path.hasPrefix(prefix), request.path.hasSuffix(suffix), request.path.count > 20 {
+            let isLongEnough = request.path.utf8.count >= prefix.utf8.count + suffix.utf8.count
+            if isLongEnough, request.path.hasPrefix(prefix), request.path.hasSuffix(suffix) {
+                guard request.method == "GET" else { return .text("Method Not Allowed\n", status: 405) }
                 let name = request.path.dropFirst(prefix.count).dropLast(suffix.count)
                 return try labelValues(String(name), request)
             }

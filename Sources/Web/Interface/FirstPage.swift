@@ -72,21 +72,7 @@ enum Page {
         """
     }
 
-    /// Escaped for text and attribute values.
-    static func text(_ text: String) -> String {
-        var result = ""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "<": result += "&lt;"
-            case ">": result += "&gt;"
-            case "&": result += "&amp;"
-            case "\"": result += "&quot;"
-            case "'": result += "&#39;"
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result
-    }
+    static func text(_ text: String) -> String { text.htmlEscaped }
 
     /// A link when it is a web address, else plain text: `javascript:` never becomes one.
     static func link(_ address: String) -> String {
