@@ -20,7 +20,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test peers lint bench install clean
+.PHONY: help setup setup-tests build run test peers lint bench kill-test install clean
 
 help: ## Tell what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -45,9 +45,14 @@ peers: setup ## Run the suites over other projects' test data and print their su
 	@[ -n "$${VEDETTE_PEERS:-}" ] || [ -d $(SHARED)/peers ] || echo "peers: skipped: there is no $(SHARED)/peers, and VEDETTE_PEERS is not set"
 	@swift test -j $(JOBS) --disable-xctest --filter '[Pp]eer' | grep -vE '^(◇|↳|✔ (Test|Suite) [^r])|^\[[0-9]+/[0-9]+\]|^Test Suite '
 
+kill-test: build ## Kill the daemon at random moments while alerts fire; no page may be missing (KILLS=30 SEED=n)
+	scripts/kill-test --binary $(BINARY) --kills $(or $(KILLS),30) $(if $(SEED),--seed $(SEED))
+
 lint: setup-tests ## Check format, rules and scripts
 	swift format lint --strict --recursive Sources Tests Package.swift
-	bash -n .ci/run scripts/*
+	@for script in .ci/run scripts/*; do case "$$(head -n 1 $$script)" in \
+	  *python3) python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' $$script;; \
+	  *) bash -n $$script;; esac; done
 	@diff <(scripts/demo-rules) rules/demo.yml || { echo "rules/demo.yml is not what scripts/demo-rules prints; run: scripts/demo-rules > rules/demo.yml" >&2; exit 1; }
 	@if command -v promtool >/dev/null; then \
 	  promtool check rules rules/*.yml && promtool test rules rules/tests/*.test.yml; \

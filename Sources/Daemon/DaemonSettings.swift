@@ -29,13 +29,7 @@ public struct DaemonSettings: Sendable {
 
     /// Reads a file and the rule files it names; all is checked, and nothing is changed by it.
     public init(path: String, files: any FileSystem) throws(SettingsError) {
-        let bytes: [UInt8]
-        do throws(FileError) {
-            bytes = try files.contents(of: path, limit: 16 << 20)
-        } catch {
-            throw SettingsError(
-                SourceLocation(file: path), "cannot be read: \(error.reason); give the file's path with --config")
-        }
+        let bytes = try DaemonSettings.contents(of: path, files, cure: "give the file's path with --config")
         let map = try SettingsDocument(bytes, file: path).map()
         try readGlobal(map)
         notifying = try NotifyingSettings(from: map)
@@ -103,13 +97,20 @@ public struct DaemonSettings: Sendable {
 
     /// Reads and checks one rule file.
     public static func ruleFile(_ path: String, _ files: any FileSystem) throws(SettingsError) -> RuleFile {
-        let bytes: [UInt8]
+        try RuleFile(contents(of: path, files, cure: "mend rule_files or the file"), file: path)
+    }
+
+    private static func contents(
+        of path: String, _ files: any FileSystem, cure: String
+    ) throws(SettingsError) -> [UInt8] {
+        let limit = SettingsLimits().bytes
         do throws(FileError) {
-            bytes = try files.contents(of: path, limit: 16 << 20)
+            return try files.contents(of: path, limit: limit)
         } catch {
-            throw SettingsError(
-                SourceLocation(file: path), "cannot be read: \(error.reason); mend rule_files or the file")
+            let message =
+                error.code == FileError.tooLarge
+                ? "the file is longer than \(limit) bytes; split it" : "cannot be read: \(error.reason); \(cure)"
+            throw SettingsError(SourceLocation(file: path), message)
         }
-        return try RuleFile(bytes, file: path)
     }
 }

@@ -68,6 +68,9 @@ extension HealthCheck {
                 // One number or a list of them.
                 let nodes = (try? node.list()) ?? [node]
                 statuses = try nodes.map { (node) throws(SettingsError) in try Int.read(node) }
+                guard statuses.allSatisfy((100..<600).contains) else {
+                    throw expect.error("status", "an HTTP status is a number from 100 to 599")
+                }
             }
             latency = try expect.takeDuration("latency")
             if let conditions = try expect.takeMap("body") { body = try HealthCheck.conditions(conditions) }

@@ -184,7 +184,9 @@ private struct NodeBuilder {
 
     private mutating func open(isMap: Bool, _ anchor: String?, _ offset: Int) throws(SettingsError) {
         try count(1, at: offset)
-        guard frames.count < limits.depth else { throw error(offset, "nested deeper than \(limits.depth) levels") }
+        guard frames.count < limits.depth else {
+            throw error(offset, "nested deeper than \(limits.depth) levels; flatten it")
+        }
         if let frame = frames.last, frame.isMap, frame.key == nil {
             throw error(offset, "a key must be a text, not a list or a map; quote it if it begins with { or [")
         }

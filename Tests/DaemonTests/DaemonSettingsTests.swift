@@ -52,6 +52,14 @@ import Testing
                 "remote_write: [{url: 'http://h'}]",
                 "etc/vedette.yaml:1:1: remote_write is not offered; leave it out; routes and receivers stand in this file"
             ),
+            (
+                "health_checks: [{name: a, url: 'http://h', expect: {status: [200, 0]}}]",
+                "etc/vedette.yaml:1:61: status: an HTTP status is a number from 100 to 599"
+            ),
+            (
+                "# \(String(repeating: "x", count: 16 << 20))",
+                "etc/vedette.yaml: the file is longer than 16777216 bytes; split it"
+            ),
             ("scrape_configs: 5", "etc/vedette.yaml:1:17: scrape_configs: expected a list, found '5'"),
         ])
     func refused(yaml: String, message: String) {

@@ -166,7 +166,8 @@ private final class SystemFile: File {
 }
 
 extension FileError {
-    static let tooLarge = EFBIG
+    /// The code of a file longer than the reader's limit.
+    public static let tooLarge = EFBIG
 
     /// `write data/wal/00000001: No space left on device`.
     public var description: String { "\(operation) \(path): \(reason)" }
