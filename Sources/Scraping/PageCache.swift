@@ -83,6 +83,10 @@ internal import Model
                         unsafe memcmp(bytes + position, old.baseAddress.unsafelyUnwrapped + Int(line.offset), count)
                             == 0
                     else { return }
+                    // More blanks before the value than last time: the same series under a longer key.
+                    if line.reference != 0, unsafe bytes[position + count] == 0x20 || bytes[position + count] == 0x09 {
+                        return
+                    }
                     lines[index].offset = UInt32(position)
                     index += 1
                     position += count

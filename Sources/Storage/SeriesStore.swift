@@ -18,6 +18,7 @@ public final class SeriesStore: Sendable {
         /// A broken log is tried again no sooner, by the steady clock.
         var retryNanoseconds: UInt64 = 0
         var syncedSize = 0
+        var syncedSegment = -1
     }
 
     let head: Mutex<Head>
@@ -61,18 +62,22 @@ public final class SeriesStore: Sendable {
 
     /// Syncs the log to the disk: call it every `syncInterval`.
     public func synchronizeLog() {
-        let work = log.withLock { log -> (file: any File, size: Int)? in
-            log.writer.segmentSize == log.syncedSize ? nil : (log.writer.currentFile, log.writer.segmentSize)
+        let work = log.withLock { log -> (file: any File, size: Int, segment: Int)? in
+            let (size, segment) = (log.writer.segmentSize, log.writer.segment)
+            return (segment, size) == (log.syncedSegment, log.syncedSize)
+                ? nil : (log.writer.currentFile, size, segment)
         }
         guard let work else { return }
         let started = clock.uptimeNanoseconds()
         do throws(FileError) {
             try work.file.synchronize()
-            log.withLock { $0.syncedSize = work.size }
+            log.withLock { ($0.syncedSize, $0.syncedSegment) = (work.size, work.segment) }
             figures.syncNanoseconds.add(Int(clock.uptimeNanoseconds() - started))
             figures.syncs.add()
         } catch {
             figures.logFailures.add()
+            // The kernel may have dropped what it could not write, and will not say so again: begin anew.
+            log.withLock { $0.isBroken = true }
         }
     }
 

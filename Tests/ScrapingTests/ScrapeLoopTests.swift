@@ -131,6 +131,19 @@ import Transport
         #expect(events.count == 1 && events[0].message == "http://h:1/metrics is down: \(reason)")
     }
 
+    @Test("blanks before a value may come and go, as in a column that is kept aligned") func padding() throws {
+        let pages = ["a  1\nb 1\n", "a 12\nb 2\n", "a   3\nb 3\n", "a\t4\nb 4\n"]
+        var round = -1
+        let bench = try Bench(Self.job) { _ in
+            round += 1
+            return .init(body: pages[min(round, 3)])
+        }
+        bench.run(seconds: 4)
+        let values = bench.sink.samples.filter { $0.labels.metricName == "a" }.map(\.value)
+        #expect(values == [1, 12, 3, 4])
+        #expect(bench.sink.samples.filter { $0.labels.metricName == "up" }.map(\.value) == [1, 1, 1, 1])
+    }
+
     @Test("a slow target misses its own slots, not those of others") func slowTarget() throws {
         let yaml = Self.job.replacing("['h:1']", with: "['slow:1', 'fast:1']").replacing(
             "scrape_interval: 1s", with: "scrape_interval: 2s\n  scrape_timeout: 2s")

@@ -223,7 +223,8 @@ struct Head: ~Copyable {
 
     /// Lets go of chunks that end before `time`, and of series that have none left; answers how many chunks went.
     mutating func forget(before time: Int64) -> Int {
-        minimumTime = max(minimumTime, time)
+        // Not the greater of the two: after a clock that was ahead for a while, samples must be taken again.
+        minimumTime = time
         var dropped = 0
         var gone: [(slot: UInt32, labels: Labels, pairs: [UInt32])] = []
         for slot in series.indices where series[slot].isLive {
