@@ -1,9 +1,10 @@
 # `make run` and `make test` are all a newcomer needs; both may be repeated at will.
 
 # What the build links to. A C++ compiler's headers and pkg-config are there with most toolchains, not with all.
-BUILD_PACKAGES := libcurl4-openssl-dev libre2-dev libsnappy-dev libssl-dev zlib1g-dev libstdc++-12-dev pkg-config
+BUILD_PACKAGES := libcurl4-openssl-dev libre2-dev libsnappy-dev libssl-dev zlib1g-dev libhiredis-dev libsqlite3-dev \
+  libpq-dev libstdc++-12-dev pkg-config
 # Programs that suites run; without them those suites say that they are skipped.
-TEST_PACKAGES := prometheus prometheus-node-exporter
+TEST_PACKAGES := prometheus prometheus-node-exporter redis-server postgresql
 
 JOBS ?= 2
 PREFIX ?= /usr/local

@@ -40,6 +40,9 @@ let libraries: [Target] = [
     system("CSnappy", debian: "libsnappy-dev"),
     system("CCrypto", package: "libcrypto", debian: "libssl-dev"),
     system("CLinux", debian: "libc6-dev"),
+    system("CHiredis", debian: "libhiredis-dev"),  // Its pkg-config file has a flag that SwiftPM warns about.
+    system("CSQLite", package: "sqlite3", debian: "libsqlite3-dev"),
+    system("CPostgres", package: "libpq", debian: "libpq-dev"),
     .target(
         name: "CRE2", linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]
     ),
@@ -49,16 +52,20 @@ let rooms =
     room("Basics", imports: ["CLinux", "CSnappy", "CCrypto"])
     + room("Model", imports: ["Basics", "CRE2"])
     + room("Settings", imports: ["Basics", "Yams"])
-    + room("Transport", imports: ["Settings", "CCurl"])
+    + room("Statistics", imports: ["Basics"])
+    + room("Transport", imports: ["Settings", "CCurl", "CHiredis"])
+    + room("SQL", imports: ["Basics", "CSQLite", "CPostgres"])
     + room("Exposition", imports: ["Model"])
     + room("Templates", imports: ["Model"])
     + room("Storage", imports: ["Model", "Settings"])
     + room("Query", imports: ["Model"], fixtures: ["Scripts"])
     + room("Scraping", imports: ["Exposition", "Transport", "Settings"])
-    + room("Rules", imports: ["Query", "Templates", "Settings"])
+    + room("Rules", imports: ["Query", "Statistics", "Templates", "Settings"])
     + room("Alerting", imports: ["Model", "Settings"])
+    + room("Rollback", imports: ["Query", "Transport", "Settings"])
+    + room("Workloads", imports: ["Statistics", "Exposition", "SQL", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
-    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Notifying"] + server)
+    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"] + server)
     + room("Daemon", imports: ["Web", lifecycle])
 
 let package = Package(

@@ -9,16 +9,20 @@ enum ImportTable {
         ("Basics", []),
         ("Model", ["Basics"]),
         ("Settings", ["Basics"]),
+        ("Statistics", ["Basics"]),
         ("Transport", ["Settings"]),
+        ("SQL", ["Basics"]),
         ("Exposition", ["Model"]),
         ("Templates", ["Model"]),
         ("Storage", ["Model", "Settings"]),
         ("Query", ["Model"]),
         ("Scraping", ["Exposition", "Transport", "Settings"]),
-        ("Rules", ["Query", "Templates", "Settings"]),
+        ("Rules", ["Query", "Statistics", "Templates", "Settings"]),
         ("Alerting", ["Model", "Settings"]),
+        ("Rollback", ["Query", "Transport", "Settings"]),
+        ("Workloads", ["Statistics", "Exposition", "SQL", "Settings"]),
         ("Notifying", ["Alerting", "Templates", "Transport"]),
-        ("Web", ["Storage", "Query", "Scraping", "Rules", "Notifying"]),
+        ("Web", ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"]),
         ("Daemon", ["Web"]),
         ("vedette", ["Daemon"]),
     ]
@@ -26,6 +30,7 @@ enum ImportTable {
     /// Each C library with the one room where its pointers end.
     static let libraries = [
         "CLinux": "Basics", "CSnappy": "Basics", "CCrypto": "Basics", "CRE2": "Model", "CCurl": "Transport",
+        "CHiredis": "Transport", "CSQLite": "SQL", "CPostgres": "SQL",
     ]
 
     /// Rooms that share a C module all the same, with the reason.

@@ -1,0 +1,2 @@
+// libpq: its header lies where pkg-config says.
+#include <libpq-fe.h>

@@ -1,0 +1,5 @@
+import Testing
+
+@testable import Rollback
+
+@Suite struct RollbackTests {}

@@ -1,0 +1,5 @@
+import Testing
+
+@testable import SQL
+
+@Suite struct SQLTests {}

@@ -1,0 +1,5 @@
+import Testing
+
+@testable import Workloads
+
+@Suite struct WorkloadsTests {}
