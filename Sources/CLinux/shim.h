@@ -2,11 +2,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 // <malloc.h> would draw the processor's intrinsics into the module; this is all that is needed of it.
 extern int mallopt(int parameter, int value);
@@ -18,6 +24,89 @@ static inline int vedette_epoll_control(int epoll, int operation, int descriptor
     return epoll_ctl(epoll, operation, descriptor, &event);
 }
 static inline int vedette_epoll_descriptor(const struct epoll_event *event) { return event->data.fd; }
+
+// A descriptor that becomes readable when the process has ended; -1 with errno.
+static inline int vedette_pidfd(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+// glibc declares these for GNU sources only.
+extern int execvpe(const char *file, char *const argv[], char *const envp[]);
+extern int pipe2(int ends[2], int flags);
+// A pipe whose reading end does not block.
+static inline int vedette_output_pipe(int *reading, int *writing) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return errno;
+    *reading = ends[0];
+    *writing = ends[1];
+    return fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 ? errno : 0;
+}
+
+// Starts a program in a session of its own; 0 with its pid, or an errno. An empty directory is ours. `output` takes its output and errors when it is
+// not negative. Between fork and exec nothing allocates or locks: other threads may hold the allocator.
+static inline int vedette_spawn(
+    char *const *arguments, char *const *environment, const char *directory, int output, int64_t memory_bytes,
+    int64_t open_files, int niceness, int ends_with_parent, int *pid_out) {
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) != 0) return errno;
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int parent = getpid();
+    int pid = fork();
+    if (pid == 0) {
+        for (int number = 1; number < 65; number++) signal(number, SIG_DFL);
+        sigset_t none;
+        sigemptyset(&none);
+        pthread_sigmask(SIG_SETMASK, &none, 0);
+        int failed = setsid() < 0;
+        if (ends_with_parent) {
+            failed |= prctl(PR_SET_PDEATHSIG, SIGKILL) != 0;
+            if (getppid() != parent) _exit(127);
+        }
+        struct rlimit none_kept = {0, 0};
+        setrlimit(RLIMIT_CORE, &none_kept);
+        if (memory_bytes > 0) {
+            struct rlimit limit = {(rlim_t)memory_bytes, (rlim_t)memory_bytes};
+            failed |= setrlimit(RLIMIT_AS, &limit) != 0;
+        }
+        if (open_files > 0) {
+            struct rlimit limit = {(rlim_t)open_files, (rlim_t)open_files};
+            failed |= setrlimit(RLIMIT_NOFILE, &limit) != 0;
+        }
+        if (niceness > 0) failed |= setpriority(PRIO_PROCESS, 0, niceness) != 0;
+        int nothing = open("/dev/null", O_RDONLY);
+        failed |= nothing < 0 || dup2(nothing, 0) < 0;
+        if (output >= 0) failed |= dup2(output, 1) < 0 || dup2(output, 2) < 0;
+        if (*directory) failed |= chdir(directory) != 0;
+        if (!failed) execvpe(arguments[0], arguments, environment);
+        int code = errno ? errno : EINVAL;
+        ssize_t written = write(report[1], &code, sizeof code);
+        _exit(written == sizeof code ? 127 : 126);
+    }
+    int failure = pid < 0 ? errno : 0;
+    pthread_sigmask(SIG_SETMASK, &old, 0);
+    close(report[1]);
+    if (pid > 0) {
+        int code = 0;
+        ssize_t count;
+        do count = read(report[0], &code, sizeof code); while (count < 0 && errno == EINTR);
+        if (count == sizeof code) {
+            failure = code;
+            int status;
+            while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+        }
+        *pid_out = pid;
+    }
+    close(report[0]);
+    return failure;
+}
+// Waits for a process; its wait status, or -1 with errno.
+static inline int vedette_reap(int pid, int *status) {
+    int found;
+    do found = waitpid(pid, status, 0); while (found < 0 && errno == EINTR);
+    return found < 0 ? -1 : 0;
+}
+static inline int vedette_exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
+static inline int vedette_end_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
 
 #if defined(__x86_64__)
 static inline int vedette_has_crc32c(void) {

@@ -10,7 +10,7 @@ public import Transport
 ///
 /// Nothing is awaited between a decision and its commit, so that decisions and journal agree in order. The commit
 /// blocks: run the actor where that is allowed, by an executor preference of the tasks that call it.
-public actor Dispatcher: AlertSink, MetricsSource {
+public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     private var settings: NotifyingSettings
     private var channels: [String: (receiver: String, channel: any Channel)] = [:]
     private var groups: AlertGroups
@@ -72,6 +72,31 @@ public actor Dispatcher: AlertSink, MetricsSource {
         if !all.isEmpty { store.commit(all) }
         figures.show(groups, &outbox)
         wake.signal()
+    }
+
+    /// See `AnnouncementSink.announce`.
+    @discardableResult
+    public func announce(_ announcements: [Announcement], committing changes: [StateChange]) -> Durability {
+        let now = look()
+        var all = changes
+        for announcement in announcements {
+            let labels = announcement.alert.labels
+            for receiver in Set(settings.tree.matches(labels).map(\.receiver)).sorted() {
+                let isOver = announcement.alert.isResolved(at: now)
+                let notification = Notification(
+                    id: "\(announcement.id)-\(receiver)", groupID: "\(announcement.thread)|\(receiver)",
+                    groupKey: announcement.thread, receiver: receiver, reason: isOver ? .allResolved : .newAlerts,
+                    groupLabels: labels.keeping(["alertname", "action"]),
+                    items: [Notification.Item(announcement.alert, isResolved: isOver)], decidedAt: now)
+                let targets = settings.receivers[receiver]?.channels ?? []
+                for (_, channel) in targets { figures.pages.add(["channel": channel.kind, "receiver": receiver]) }
+                all += outbox.add(notification, through: targets.map(\.id), now: now)
+            }
+        }
+        let durability = all.isEmpty ? .durable : store.commit(all)
+        figures.show(groups, &outbox)
+        wake.signal()
+        return durability
     }
 
     /// Puts other settings in force; pages of channels that are gone become dead letters.

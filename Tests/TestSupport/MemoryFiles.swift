@@ -20,6 +20,7 @@ public final class MemoryFiles: FileSystem {
     fileprivate struct State {
         var nodes: [String: Node] = [:]
         var directories: Set<String> = ["", "/", "."]
+        var links: [String: String] = [:]
         var locked: Set<String> = []
         var nextIdentity: UInt64 = 1
         var writtenBytes = 0
@@ -73,8 +74,8 @@ public final class MemoryFiles: FileSystem {
                 fresh.content.withLock { ($0.bytes, $0.durable) = (bytes, bytes) }
                 copy.state.withLock { $0.nodes[path] = fresh }
             }
-            let (directories, identity) = (state.directories, state.nextIdentity)
-            copy.state.withLock { ($0.directories, $0.nextIdentity) = (directories, identity) }
+            let (directories, links, identity) = (state.directories, state.links, state.nextIdentity)
+            copy.state.withLock { ($0.directories, $0.links, $0.nextIdentity) = (directories, links, identity) }
         }
         return copy
     }
@@ -173,6 +174,11 @@ public final class MemoryFiles: FileSystem {
     public func rename(_ path: String, to newPath: String) throws(FileError) {
         try check("rename", path)
         let done = state.withLock { state in
+            state.changes += 1
+            if let link = state.links.removeValue(forKey: path) {
+                state.links[newPath] = link
+                return true
+            }
             if let node = state.nodes.removeValue(forKey: path) {
                 state.nodes[newPath] = node
                 return true
@@ -188,9 +194,32 @@ public final class MemoryFiles: FileSystem {
         if !done { throw FileError(operation: "rename", path: path, code: ENOENT) }
     }
 
+    /// Links are read as names and not followed.
+    public func readLink(_ path: String) throws(FileError) -> String? {
+        try check("readlink", path)
+        return state.withLock { $0.links[path] }
+    }
+
+    public func createLink(_ path: String, to target: String) throws(FileError) {
+        try check("symlink", path)
+        let isFree = state.withLock { state in
+            guard state.links[path] == nil, state.nodes[path] == nil, !state.directories.contains(path) else {
+                return false
+            }
+            state.links[path] = target
+            return true
+        }
+        if !isFree { throw FileError(operation: "symlink", path: path, code: EEXIST) }
+    }
+
+    public func copyPermissions(from path: String, to other: String) throws(FileError) { try check("chmod", other) }
+
     public func remove(_ path: String) throws(FileError) {
         try check("remove", path)
-        let done = state.withLock { $0.nodes.removeValue(forKey: path) != nil || $0.directories.remove(path) != nil }
+        let done = state.withLock { state in
+            state.links.removeValue(forKey: path) != nil || state.nodes.removeValue(forKey: path) != nil
+                || state.directories.remove(path) != nil
+        }
         if !done { throw FileError(operation: "remove", path: path, code: ENOENT) }
     }
 

@@ -69,6 +69,12 @@ public protocol FileSystem: Sendable {
     func createDirectory(_ path: String) throws(FileError)
     /// Renames, replacing what has the new name.
     func rename(_ path: String, to newPath: String) throws(FileError)
+    /// What a symbolic link says; nil when there is none of that name, or something else.
+    func readLink(_ path: String) throws(FileError) -> String?
+    /// Makes a symbolic link; refused when there is something of that name.
+    func createLink(_ path: String, to target: String) throws(FileError)
+    /// Gives a file another's permissions and, where that is allowed, its owner.
+    func copyPermissions(from path: String, to other: String) throws(FileError)
     /// Removes a file or an empty directory.
     func remove(_ path: String) throws(FileError)
     /// Returns once the directory's entries are on the disk.
@@ -81,6 +87,27 @@ public protocol FileSystem: Sendable {
 public protocol FileLock: AnyObject, Sendable {}
 
 extension FileSystem {
+    /// Puts a file in the place of what has its name, whole or not at all: written beside it, synced, renamed.
+    public func replace(_ path: String, with bytes: [UInt8]) throws(FileError) {
+        let fresh = path + ".new"
+        if try attributes(of: fresh) != nil { try remove(fresh) }
+        let file = try open(fresh, .create)
+        try unsafe file.write(bytes.span.bytes, at: 0)
+        try file.synchronize()
+        if try attributes(of: path) != nil { try copyPermissions(from: path, to: fresh) }
+        try rename(fresh, to: path)
+        try synchronize(directory: path.parentDirectory)
+    }
+
+    /// Lets a symbolic link show somewhere else, at once: a reader finds the old target or the new one.
+    public func replaceLink(_ path: String, to target: String) throws(FileError) {
+        let fresh = path + ".new"
+        if try readLink(fresh) != nil { try remove(fresh) }
+        try createLink(fresh, to: target)
+        try rename(fresh, to: path)
+        try synchronize(directory: path.parentDirectory)
+    }
+
     /// A whole file, refused when it is longer than `limit` bytes.
     public func contents(of path: String, limit: Int = 64 << 20) throws(FileError) -> [UInt8] {
         let file = try open(path, .read)
@@ -89,4 +116,14 @@ extension FileSystem {
         // What the kernel makes on reading, such as /proc, shows a size of 0.
         return try file.read(at: 0, count: size == 0 ? min(limit, 1 << 20) : size)
     }
+}
+
+extension String {
+    /// The directory that a path's last part stands in; `.` for a path of one part.
+    public var parentDirectory: String {
+        guard let slash = lastIndex(of: "/") else { return "." }
+        return slash == startIndex ? "/" : String(self[..<slash])
+    }
+    /// A path's last part.
+    public var lastPathPart: String { lastIndex(of: "/").map { String(self[index(after: $0)...]) } ?? self }
 }

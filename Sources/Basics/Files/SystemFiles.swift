@@ -69,6 +69,33 @@ public struct SystemFiles: FileSystem {
         }
     }
 
+    /// `readlink`.
+    public func readLink(_ path: String) throws(FileError) -> String? {
+        var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = unsafe readlink(path, &bytes, bytes.count)
+        guard count >= 0 else {
+            if errno == EINVAL || errno == ENOENT || errno == ENOTDIR { return nil }
+            throw FileError(operation: "readlink", path: path, code: errno)
+        }
+        return String(decoding: bytes.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// `symlink`.
+    public func createLink(_ path: String, to target: String) throws(FileError) {
+        guard unsafe symlink(target, path) == 0 else { throw FileError(operation: "symlink", path: path, code: errno) }
+    }
+
+    /// `chmod`, and `chown` as far as we may.
+    public func copyPermissions(from path: String, to other: String) throws(FileError) {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { throw FileError(operation: "stat", path: path, code: errno) }
+        // Who may not give a file away keeps it, and its readers are told by its mode alone.
+        _ = unsafe chown(other, status.st_uid, status.st_gid)
+        guard unsafe chmod(other, status.st_mode & 0o7777) == 0 else {
+            throw FileError(operation: "chmod", path: other, code: errno)
+        }
+    }
+
     /// `remove`.
     public func remove(_ path: String) throws(FileError) {
         guard unsafe Glibc.remove(path) == 0 else { throw FileError(operation: "remove", path: path, code: errno) }
