@@ -85,8 +85,9 @@ public protocol ChildProcess: Sendable {
 
 /// Starts programs: the machine's, or a script in tests.
 public protocol Processes: Sendable {
-    /// Runs a program to its end, which `timeout` brings about if need be: it and all it started are killed then, and
-    /// when the calling task is cancelled. At most `outputLimit` bytes of what it writes are kept.
+    /// Runs a program to its end, which `timeout` brings about if need be: it and all it started are killed then. A
+    /// cancelled caller waits all the same, since half a command is worse than a late end. At most `outputLimit` bytes
+    /// of what it writes are kept.
     func run(_ request: ProcessRequest, timeout: Milliseconds, outputLimit: Int) async -> ProcessResult
     /// Starts a program that runs on.
     func start(_ request: ProcessRequest) async -> Result<any ChildProcess, ProcessStartError>

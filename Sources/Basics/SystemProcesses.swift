@@ -10,15 +10,11 @@ public struct SystemProcesses: Processes {
 
     /// See `Processes.run`.
     public func run(_ request: ProcessRequest, timeout: Milliseconds, outputLimit: Int) async -> ProcessResult {
-        let child = RunningChild()
-        return await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                startThread(named: "vedette-command") {
-                    continuation.resume(returning: child.run(request, timeout: timeout, outputLimit: outputLimit))
-                }
+        await withCheckedContinuation { continuation in
+            startThread(named: "vedette-command") {
+                continuation.resume(
+                    returning: RunningChild().run(request, timeout: timeout, outputLimit: outputLimit))
             }
-        } onCancel: {
-            child.signal(SIGKILL)
         }
     }
 

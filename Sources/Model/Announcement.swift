@@ -1,5 +1,3 @@
-public import Basics
-
 /// Something that is told at once, as it happens: no group waits for it.
 public struct Announcement: Hashable, Sendable {
     /// Unique for ever, the same after a restart: the key of idempotency.
