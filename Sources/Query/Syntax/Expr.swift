@@ -93,6 +93,9 @@ public struct TimeShift: Sendable, Hashable {
     public var offset: QueryDuration?
     /// The fixed moment.
     public var at: AtModifier?
+
+    /// None: the present.
+    public init() {}
 }
 
 /// `http_requests_total{job="api"} offset 5m`.
