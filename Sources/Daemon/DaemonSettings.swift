@@ -113,7 +113,12 @@ public struct DaemonSettings: Sendable {
                         + "metrics: - {name: \(trigger.metric), worse: up, exported: true}"))
             unrecordedTriggers.append((trigger.metric, problem))
         }
-        if let group = triggers.group(recordedBy: groups, file: file) { groups.append(group) }
+        var freshness = Freshness()
+        for job in jobs { freshness.intervals[job.name] = job.interval }
+        freshness.longest = max(
+            evaluationInterval,
+            (jobs.map(\.interval) + checks.map(\.interval) + groups.compactMap(\.interval)).max() ?? 0)
+        if let group = triggers.group(recordedBy: groups, freshness: freshness, file: file) { groups.append(group) }
     }
 
     /// The names of all triggers.

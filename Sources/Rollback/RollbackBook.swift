@@ -70,7 +70,9 @@ struct RollbackBook: Sendable {
         for reading in seen { readings[reading.trigger] = reading }
         // The widest first, so that the narrower ones join it and no run begins only to be absorbed.
         let firing = seen.filter { $0.state == .firing && episodes[$0.trigger] == nil }.sorted {
-            let (one, two) = (guards.settings.closure(of: $0.action).count, guards.settings.closure(of: $1.action).count)
+            let (one, two) = (
+                guards.settings.closure(of: $0.action).count, guards.settings.closure(of: $1.action).count
+            )
             return (two, $0.trigger) < (one, $1.trigger)
         }
         for reading in firing {
@@ -167,7 +169,8 @@ struct RollbackBook: Sendable {
             let rest = (settings.actions[run.action]?.cooldown ?? 0) - (now - ended)
             if rest > 0 {
                 return (
-                    .refused, "it rests for another \(DurationText.format(rest)) after \(other.id); "
+                    .refused,
+                    "it rests for another \(DurationText.format(rest)) after \(other.id); "
                         + "a second rollback of the same thing seldom helps"
                 )
             }
@@ -258,7 +261,8 @@ struct RollbackBook: Sendable {
             case .clear: break
             case .noData: open.append("\(trigger) has no data")
             case .pending, .firing:
-                open.append("\(trigger) is at " + (reading.value.map { GoNumber.shortest($0, exponentFrom: 21) } ?? "?"))
+                open.append(
+                    "\(trigger) is at " + (reading.value.map { GoNumber.shortest($0, exponentFrom: 21) } ?? "?"))
             }
         }
         return (open.isEmpty, open.joined(separator: "; "))

@@ -120,10 +120,12 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
     /// A person ends a run after the step that it is at.
     public func cancel(_ id: String, by who: String) async throws(RollbackRefusal) -> RollbackRun {
         guard let run = book.runs[id] else {
-            throw RollbackRefusal(description: "there is no rollback '\(id)'; see vedette rollback status", isUnknown: true)
+            throw RollbackRefusal(
+                description: "there is no rollback '\(id)'; see vedette rollback status", isUnknown: true)
         }
         guard run.outcome == nil else {
-            throw RollbackRefusal(description: "\(id) is over: \(run.outcome?.rawValue ?? ""); nothing is left to cancel")
+            throw RollbackRefusal(
+                description: "\(id) is over: \(run.outcome?.rawValue ?? ""); nothing is left to cancel")
         }
         context.store.commit(book.update(id) { $0.cancelledBy = who })
         wakes[id]?.signal()
@@ -165,7 +167,8 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
     /// One run.
     public func run(_ id: String) throws(RollbackRefusal) -> RollbackRun {
         guard let run = book.runs[id] else {
-            throw RollbackRefusal(description: "there is no rollback '\(id)'; see vedette rollback status", isUnknown: true)
+            throw RollbackRefusal(
+                description: "there is no rollback '\(id)'; see vedette rollback status", isUnknown: true)
         }
         return run
     }
@@ -240,7 +243,8 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
         let known = book.sorted.map(\.id)
         let gone = told.keys.filter { key in !known.contains { key.hasPrefix($0 + "-") } }
         if !gone.isEmpty {
-            context.store.commit(gone.sorted().map { StateChange(table: RollbackEngine.toldTable, key: $0, value: nil) })
+            context.store.commit(
+                gone.sorted().map { StateChange(table: RollbackEngine.toldTable, key: $0, value: nil) })
         }
     }
 
@@ -397,8 +401,9 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
             let next = context.clock.now() + verification.interval
             if let reason = await rest(id, until: next, limit: verification.interval) { return reason }
         }
-        return .failed("\(passes) looks found all well, \(verification.passes) were needed: "
-            + last.joined(separator: "; "))
+        return .failed(
+            "\(passes) looks found all well, \(verification.passes) were needed: "
+                + last.joined(separator: "; "))
     }
 
     private func seeClear(_ id: String, until end: Timestamp) async -> StepResult {

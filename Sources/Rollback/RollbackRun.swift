@@ -148,7 +148,8 @@ public struct RollbackRun: Sendable, Hashable {
                 return .skip(index, "there is no startable release to go back to")
             }
         }
-        if !step.isActing, step.kind != .announce, !isCheck(step), !steps.contains(where: { $0.isActing && $0.isDone }) {
+        if !step.isActing, step.kind != .announce, !isCheck(step), !steps.contains(where: { $0.isActing && $0.isDone })
+        {
             return .skip(index, "nothing was done that could have helped")
         }
         return step.kind == .announce ? .announce(index) : .perform(index)
@@ -175,14 +176,17 @@ public struct RollbackRun: Sendable, Hashable {
         }
         if !undone.isEmpty {
             return .finish(
-                .incomplete, "\(undone.count) of \(acting.count) steps were not done: "
+                .incomplete,
+                "\(undone.count) of \(acting.count) steps were not done: "
                     + undone.map { "\($0.title) (\($0.detail))" }.joined(separator: "; "))
         }
         let isVerified = steps.contains { if case .verify = $0.kind { $0.isDone } else { false } }
         let isClear = steps.contains { if case .clear = $0.kind { $0.isDone } else { false } }
         let seen = [isVerified ? "verified" : nil, isClear ? "the trigger is clear" : nil].compactMap(\.self)
-        return .finish(.succeeded, (["rolled back"] + (seen.isEmpty ? ["nothing was to be verified"] : seen))
-            .joined(separator: ", "))
+        return .finish(
+            .succeeded,
+            (["rolled back"] + (seen.isEmpty ? ["nothing was to be verified"] : seen))
+                .joined(separator: ", "))
     }
 
     mutating func begin(_ index: Int, now: Timestamp) {

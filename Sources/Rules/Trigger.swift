@@ -33,6 +33,8 @@ public struct TriggerDefinition: Sendable, Hashable {
     public var actionLocation: SourceLocation
     /// What must be there for a value of the metric to be news; found from the recording rules.
     var evidence = Evidence.always
+    /// How old a sample may be to be news.
+    var freshness = Freshness()
 
     /// `websocket_latency_p95 > 200 for 10m`.
     public func text(hold: Milliseconds) -> String {
@@ -44,6 +46,7 @@ public struct TriggerDefinition: Sendable, Hashable {
     public static func == (left: TriggerDefinition, right: TriggerDefinition) -> Bool {
         left.metric == right.metric && left.comparison == right.comparison && left.threshold == right.threshold
             && left.action == right.action && left.evidence == right.evidence
+            && left.freshness == right.freshness
     }
     /// By what it does, wherever it stands.
     public func hash(into hasher: inout Hasher) {
@@ -53,28 +56,38 @@ public struct TriggerDefinition: Sendable, Hashable {
     }
 }
 
+/// How old the newest sample of a series may be, by its job: two of the job's intervals, within which the next one is
+/// due and in. A query's own look back of minutes would take a value for news that a restart has kept from ending.
+public struct Freshness: Sendable, Hashable {
+    /// The intervals of scrape jobs, by their names.
+    public var intervals: [String: Milliseconds] = [:]
+    /// The longest of all intervals: for what is not scraped by a known job.
+    public var longest: Milliseconds = 60_000
+
+    /// Nothing is known of any job.
+    public init() {}
+
+    func limit(for labels: Labels) -> Milliseconds { 2 * (intervals[labels["job"]] ?? longest) + 500 }
+}
+
 /// What has to be there for a recorded value to be news. A rate goes on for minutes after its target has died: its
 /// window still holds samples. An automatic action must not be taken on those.
 indirect enum Evidence: Sendable, Hashable {
     case always
-    /// A series of this selector has a sample now.
-    case series(Expression)
+    /// A series that these conditions select has a sample now.
+    case series([Matcher])
     case all([Evidence])
     case any([Evidence])
 
-    /// Of what a metric is made, down to the series that no rule records.
+    /// Of what a metric is made, down to the series that no rule records; and the metric itself.
     static func of(_ metric: String, recordedBy rules: [String: [Expression]]) -> Evidence {
-        of(metric, rules, within: [])
+        let itself = Evidence.series([Matcher(Labels.nameLabel, equals: metric)])
+        return rules[metric] == nil ? itself : all([itself, of(metric, rules, within: [])]).simplified
     }
 
     private static func of(_ metric: String, _ rules: [String: [Expression]], within: Set<String>) -> Evidence {
-        guard let expressions = rules[metric], !within.contains(metric) else { return series(metric) }
+        guard let expressions = rules[metric], !within.contains(metric) else { return .always }
         return any(expressions.map { of($0.root, rules, within: within.union([metric])) }).simplified
-    }
-
-    private static func series(_ selector: String) -> Evidence {
-        // A selector that was printed from a tree parses.
-        (try? Expression(parsing: selector)).map { .series($0) } ?? .always
     }
 
     private static func of(_ expr: Expr, _ rules: [String: [Expression]], within: Set<String>) -> Evidence {
@@ -100,10 +113,11 @@ indirect enum Evidence: Sendable, Hashable {
     }
 
     /// The past cannot be missing now: a selector with an offset needs nothing.
-    private static func of(_ selector: VectorSelector, _ rules: [String: [Expression]], within: Set<String>) -> Evidence {
+    private static func of(_ selector: VectorSelector, _ rules: [String: [Expression]], within: Set<String>) -> Evidence
+    {
         guard selector.shift == TimeShift() else { return .always }
         let name = selector.matchers.first { $0.name == Labels.nameLabel && $0.operation == .equal }?.value ?? ""
-        return rules[name] == nil ? series(selector.bareText) : of(name, rules, within: within)
+        return rules[name] == nil ? .series(selector.matchers) : of(name, rules, within: within)
     }
 
     private var simplified: Evidence {
@@ -118,11 +132,11 @@ indirect enum Evidence: Sendable, Hashable {
     }
 
     /// Whether it is there for a series with these labels: a label that both have must agree.
-    func isThere(for labels: Labels, _ look: (Expression) throws(QueryError) -> [Labels]) throws(QueryError) -> Bool {
+    func isThere(for labels: Labels, _ look: ([Matcher]) throws(SourceError) -> [Labels]) throws(SourceError) -> Bool {
         switch self {
         case .always: return true
-        case .series(let selector):
-            for found in try look(selector) where found.isCompatible(with: labels) { return true }
+        case .series(let matchers):
+            for found in try look(matchers) where found.isCompatible(with: labels) { return true }
             return false
         case .all(let parts):
             for part in parts where !(try part.isThere(for: labels, look)) { return false }
@@ -159,7 +173,8 @@ public struct TriggerSettings: Sendable {
             for part in try categories.takeMaps(category) {
                 let rule = try TriggerSettings.rule(part, category, kinds)
                 guard !rules.contains(where: { $0.rule.name == rule.name }) else {
-                    throw part.error("there are two triggers '\(rule.name)'; give one of them a name of its own: name: …")
+                    throw part.error(
+                        "there are two triggers '\(rule.name)'; give one of them a name of its own: name: …")
                 }
                 rules.append((rule, part.location(of: "metric")))
             }
@@ -179,8 +194,12 @@ public struct TriggerSettings: Sendable {
         let action: String = try part.require("action")
         let comparison = try comparison(part, metric, kinds)
         try part.finish()
-        let text = labels.isEmpty ? metric : metric + "{" + labels.sorted { $0.key < $1.key }
-            .map { "\($0.key)=\($0.value.goQuoted)" }.joined(separator: ",") + "}"
+        let text =
+            labels.isEmpty
+            ? metric
+            : metric + "{"
+                + labels.sorted { $0.key < $1.key }
+                .map { "\($0.key)=\($0.value.goQuoted)" }.joined(separator: ",") + "}"
         let expression: Expression
         do {
             expression = try Expression(parsing: text)
@@ -219,14 +238,17 @@ public struct TriggerSettings: Sendable {
         }
         guard let kind = kinds[metric] else {
             throw part.error(
-                "metric", "nobody knows which way '\(metric)' is worse; write direction: above or below here, "
+                "metric",
+                "nobody knows which way '\(metric)' is worse; write direction: above or below here, "
                     + "or declare it for all under metrics: - {name: \(metric), worse: up}")
         }
         return kind.worse == .up ? .above : .below
     }
 
     /// The triggers as a group, each with its evidence from the recording rules of `groups`.
-    public func group(recordedBy groups: [GroupDefinition], file: String) -> GroupDefinition? {
+    public func group(
+        recordedBy groups: [GroupDefinition], freshness: Freshness, file: String
+    ) -> GroupDefinition? {
         guard !rules.isEmpty else { return nil }
         var recorded: [String: [Expression]] = [:]
         for rule in groups.flatMap(\.rules) where rule.kind == .recording {
@@ -238,6 +260,7 @@ public struct TriggerSettings: Sendable {
                 var rule = entry.rule
                 let evidence = Evidence.of(rule.trigger?.metric ?? "", recordedBy: recorded)
                 rule.trigger?.evidence = evidence
+                rule.trigger?.freshness = freshness
                 return rule
             }, location: rules[0].rule.location)
     }
@@ -266,7 +289,7 @@ extension RuleState {
         do {
             fresh = try news(result, of: trigger, at: now - group.queryOffset, context.engine)
         } catch {
-            throw RuleFailure(description: error.description, isCancellation: error == .cancelled)
+            throw RuleFailure(description: error.description)
         }
         let bad = fresh.filter { trigger.comparison.holds($0.value, trigger.threshold) }
         let seen = Set(fresh.map { fingerprint(of: $0.labels) })
@@ -295,19 +318,33 @@ extension RuleState {
     /// The values behind which there are series that are measured now.
     private func news(
         _ result: [VectorSample], of trigger: TriggerDefinition, at moment: Timestamp, _ engine: QueryEngine
-    ) throws(QueryError) -> [VectorSample] {
-        var looked: [Expression: [Labels]] = [:]
+    ) throws(SourceError) -> [VectorSample] {
+        var looked: [[Matcher]: [Labels]] = [:]
         var fresh: [VectorSample] = []
         for sample in result where !sample.value.isNaN {
-            let isThere = try trigger.evidence.isThere(for: sample.labels) { selector throws(QueryError) in
-                if let known = looked[selector] { return known }
-                let found = try engine.instant(selector, at: moment).value.samples.map(\.labels)
-                looked[selector] = found
+            let isThere = try trigger.evidence.isThere(for: sample.labels) { matchers throws(SourceError) in
+                if let known = looked[matchers] { return known }
+                let found = try measured(matchers, trigger.freshness, at: moment, engine)
+                looked[matchers] = found
                 return found
             }
             if isThere { fresh.append(sample) }
         }
         return fresh
+    }
+
+    private func measured(
+        _ matchers: [Matcher], _ freshness: Freshness, at moment: Timestamp, _ engine: QueryEngine
+    ) throws(SourceError) -> [Labels] {
+        let widest = max(freshness.longest, freshness.intervals.values.max() ?? 0)
+        let series = try engine.source.select(
+            matchers, after: moment - (2 * widest + 500), through: moment, reading: .newest, limits: ReadLimits())
+        return series.compactMap { columns in
+            guard let time = columns.times.last, let value = columns.values.last, !value.isStaleMarker,
+                moment.milliseconds - time <= freshness.limit(for: columns.labels)
+            else { return nil }
+            return columns.labels
+        }
     }
 
     private func fingerprint(of labels: Labels) -> UInt64 {

@@ -7,7 +7,9 @@ public final class ScriptedProcesses: Processes {
     private let script: @Sendable ([String]) async -> ProcessResult
 
     /// Without a script every program exits with 0 and writes nothing.
-    public init(_ script: @escaping @Sendable ([String]) async -> ProcessResult = { _ in ProcessResult(end: .exited(0)) }) {
+    public init(
+        _ script: @escaping @Sendable ([String]) async -> ProcessResult = { _ in ProcessResult(end: .exited(0)) }
+    ) {
         self.script = script
     }
 

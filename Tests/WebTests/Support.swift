@@ -53,7 +53,8 @@ struct WebBench {
         api = API(
             APIContext(
                 engine: engine, targets: manager, rules: scheduler, rollback: self.rollback,
-                dispatcher: dispatcher, clock: clock, metrics: { [] }, unreadiness: { nil }, reload: { nil }, version: "1", startedAt: clock.now()))
+                dispatcher: dispatcher, clock: clock, metrics: { [] }, unreadiness: { nil }, reload: { nil },
+                version: "1", startedAt: clock.now()))
     }
 
     func answer(_ path: String, _ parameters: [(String, String)] = [], method: String = "GET") async -> APIResponse {

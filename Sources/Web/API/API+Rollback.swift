@@ -10,7 +10,9 @@ extension API {
             let runs = await context.rollback.runs.filter { !active || $0.outcome == nil }
             return .success(["rollbacks": .array(runs.map(\.json))])
         }
-        guard let action = request.parameter("action") else { throw APIError.badData("the parameter 'action' is missing") }
+        guard let action = request.parameter("action") else {
+            throw APIError.badData("the parameter 'action' is missing")
+        }
         guard let reason = request.parameter("reason") else {
             throw APIError.badData("the parameter 'reason' is missing: who asks, and why; it is told to the receivers")
         }
@@ -37,7 +39,9 @@ extension API {
 
     /// What an action would do now.
     func rollbackPlan(_ request: APIRequest) async throws -> APIResponse {
-        guard let action = request.parameter("action") else { throw APIError.badData("the parameter 'action' is missing") }
+        guard let action = request.parameter("action") else {
+            throw APIError.badData("the parameter 'action' is missing")
+        }
         return try await answering { () throws(RollbackRefusal) in
             let (run, notes) = try await context.rollback.plan(action)
             let steps = zip(run.steps, notes).map { step, note -> JSON in
