@@ -11,6 +11,8 @@ public struct World: Sendable {
     public var files: any FileSystem
     /// The network for single requests: pages.
     public var transport: any HTTPTransport
+    /// The way to the workloads' process, apart from that of the pages: what hangs there holds up nothing else.
+    public var workloads: any HTTPTransport
     /// Starts programs: the commands of rollbacks, and the workloads.
     public var processes: any Processes
     /// Opens a Redis server.
@@ -29,12 +31,13 @@ public struct World: Sendable {
 
     /// A world by its parts.
     public init(
-        clock: any TimeSource, files: any FileSystem, transport: any HTTPTransport, processes: any Processes,
+        clock: any TimeSource, files: any FileSystem, transport: any HTTPTransport,
+        workloads: any HTTPTransport, processes: any Processes,
         redis: @escaping @Sendable (RedisSettings) -> any Redis, log: any LogSink, seed: UInt64, loopCount: Int,
         driveLoop: @escaping @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
     ) {
         (self.clock, self.files, self.transport, self.log) = (clock, files, transport, log)
-        (self.processes, self.redis) = (processes, redis)
+        (self.workloads, self.processes, self.redis) = (workloads, processes, redis)
         (self.seed, self.loopCount, self.driveLoop) = (seed, loopCount, driveLoop)
     }
 
@@ -43,7 +46,8 @@ public struct World: Sendable {
         let clock = SystemClock()
         let files = SystemFiles()
         return World(
-            clock: clock, files: files, transport: CurlTransport(clock: clock), processes: SystemProcesses(),
+            clock: clock, files: files, transport: CurlTransport(clock: clock), workloads: CurlTransport(clock: clock),
+            processes: SystemProcesses(),
             redis: { RedisClient($0) { try files.contents(of: $0) } }, log: log,
             seed: UInt64.random(in: 0 ... .max), loopCount: loopCount
         ) { mailbox, make in

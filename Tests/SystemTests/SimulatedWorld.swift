@@ -94,6 +94,7 @@ final class SimulatedWorld {
         let log = NotingLog(shared: shared, clock: clock)
         let world = World(
             clock: clock, files: files, transport: SimulatedNetwork(shared: shared, clock: clock),
+            workloads: SimulatedNetwork(shared: shared, clock: clock),
             processes: SimulatedProcesses(shared: shared, clock: clock),
             redis: { [shared] _ in SimulatedRedis(shared: shared, clock: clock) }, log: log,
             seed: shared.seed &+ incarnation, loopCount: 2

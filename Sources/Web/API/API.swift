@@ -16,6 +16,8 @@ public struct APIContext: Sendable {
     public var rules: RuleScheduler
     /// The rollbacks.
     public var rollback: RollbackEngine
+    /// The way to the workloads; nil: none are configured.
+    public var workloads: Forwarder?
     /// The groups and pages.
     public var dispatcher: Dispatcher
     /// The clock.
@@ -92,6 +94,14 @@ public struct API: Sendable {
                 guard request.method == "GET" else { return .text("Method Not Allowed\n", status: 405) }
                 let name = request.path.dropFirst(prefix.count).dropLast(suffix.count)
                 return try labelValues(String(name), request)
+            }
+            if Forwarder.prefixes.contains(where: request.path.hasPrefix) {
+                guard let workloads = context.workloads else {
+                    return .json(
+                        ["error": "no workloads are configured", "cure": "describe them under workloads: in the file"],
+                        status: 404)
+                }
+                return await workloads.forward(request)
             }
             let rollbacks = "/api/vedette/v1/rollbacks/"
             if request.path.hasPrefix(rollbacks) {
