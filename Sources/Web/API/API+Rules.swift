@@ -17,7 +17,7 @@ extension API {
             }
             let rules = group.rules.filter { rule in
                 (names.0.isEmpty || names.0.contains(rule.definition.name))
-                    && (type == nil || (type == "alert") == (rule.definition.kind == .alerting))
+                    && (type == nil || (type == "alert") == (rule.definition.kind != .recording))
             }
             if rules.isEmpty, type != nil || !names.0.isEmpty { continue }
             groups.append([
@@ -34,7 +34,7 @@ extension API {
     private static func rule(_ rule: RuleStatus, showsAlerts: Bool) -> JSON {
         let definition = rule.definition
         var members: [JSON.Member] = []
-        if definition.kind == .alerting {
+        if definition.kind != .recording {
             members = [
                 JSON.Member("state", .string(rule.state.rawValue)), JSON.Member("name", .string(definition.name)),
                 JSON.Member("query", .string(rule.query)),
@@ -54,7 +54,7 @@ extension API {
         members += [
             JSON.Member("evaluationTime", .number(rule.evaluationSeconds)),
             JSON.Member("lastEvaluation", .string(rule.lastEvaluation?.rfc3339(trimmed: true) ?? never)),
-            JSON.Member("type", .string(definition.kind == .alerting ? "alerting" : "recording")),
+            JSON.Member("type", .string(definition.kind == .recording ? "recording" : "alerting")),
         ]
         return .object(members)
     }
