@@ -21,7 +21,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test peers lint bench kill-test install clean
+.PHONY: help setup setup-tests build run test peers lint bench kill-test rollback-kill-test install clean
 
 help: ## Tell what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -48,6 +48,9 @@ peers: setup ## Run the suites over other projects' test data and print their su
 
 kill-test: build ## Kill the daemon at random moments while alerts fire; no page may be missing (KILLS=30 SEED=n)
 	scripts/kill-test --binary $(BINARY) --kills $(or $(KILLS),30) $(if $(SEED),--seed $(SEED))
+
+rollback-kill-test: build ## Kill the daemon at each journal write of a rollback; nothing may be done twice
+	scripts/rollback-kill-test --binary $(BINARY)
 
 lint: setup-tests ## Check format, rules and scripts
 	swift format lint --strict --recursive Sources Tests Package.swift

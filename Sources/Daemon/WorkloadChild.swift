@@ -15,7 +15,7 @@ struct WorkloadCommand: Sendable, Hashable {
     var configuration: Int
 }
 
-/// Keeps `vedette workloads` running: starts it, restarts it with a growing pause, and kills it when it does not answer.
+/// Keeps `vedette workloads` running: starts it, restarts it with a growing pause, kills it when it does not answer.
 ///
 /// Nothing of the daemon waits for it. It yields the processor to everything else and is the first to go when the
 /// memory of the machine is spent.
@@ -51,7 +51,7 @@ final class WorkloadChild: MetricsSource {
         if isNew { changed.signal() }
     }
 
-    /// Keeps it running until cancelled; then it is asked to end, and the kernel ends it with this process at the latest.
+    /// Keeps it running until cancelled; then it is asked to end; the kernel ends it with this process at the latest.
     func run() async {
         var pause = WorkloadChild.pauses.lowerBound
         while !Task.isCancelled {
@@ -98,7 +98,7 @@ final class WorkloadChild: MetricsSource {
         }
     }
 
-    /// Sees to it that the child ends when it must: when the daemon does, when its configuration changed, when it hangs.
+    /// Sees to it that the child ends with the daemon, when its configuration changed, and when it hangs.
     private func watch(_ child: any ChildProcess, _ command: WorkloadCommand) async {
         var missed = 0
         while true {

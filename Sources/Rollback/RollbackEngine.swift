@@ -201,7 +201,7 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
     // MARK: Carrying out
 
     /// Commits a decision, then tells what it tells. Nothing is awaited up to the commit, so that the journal never
-    /// holds an older state of a run than the book. A page that a crash keeps from being told is told at the next start.
+    /// holds an older state of a run than the book. A page that a crash holds up is told at the next start.
     private func carryOut(_ decision: RollbackBook.Decision) async {
         var changes = decision.changes
         var pages: [Announcement] = []

@@ -90,7 +90,7 @@ struct RuleState {
 
     // MARK: Alerting
 
-    /// One step of the rule's alerts, but of those in `holding`, which stay as they are. Nothing changes when it throws.
+    /// One step of the rule's alerts; those in `holding` stay as they are. Nothing changes when it throws.
     mutating func advance(
         _ result: [VectorSample], at now: Timestamp, in group: RuleGroupIdentity, _ context: RuleContext,
         holding: Set<UInt64> = []
