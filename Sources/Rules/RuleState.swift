@@ -44,6 +44,8 @@ struct RuleState {
     var lastError: String?
     var evaluationNanoseconds: UInt64 = 0
     var lastEvaluation: Timestamp?
+    /// What a drift rule keeps.
+    var driftMemory = DriftMemory()
 
     init(
         _ definition: RuleDefinition, identity: String, restoring entries: [StoredAlert] = [],
@@ -64,6 +66,13 @@ struct RuleState {
         (restoredEvaluation, unseen, settledAt) = (other.restoredEvaluation, other.unseen, other.settledAt)
         (health, lastError, lastEvaluation) = (other.health, other.lastError, other.lastEvaluation)
         evaluationNanoseconds = other.evaluationNanoseconds
+        driftMemory = other.driftMemory
+    }
+
+    /// Moves every moment, when the wall clock was moved.
+    mutating func shift(by jump: Milliseconds) {
+        book.shift(by: jump)
+        driftMemory.shift(by: jump)
     }
 
     // MARK: Recording
@@ -90,9 +99,10 @@ struct RuleState {
 
     // MARK: Alerting
 
-    /// One step of the rule's alerts. Nothing changes when it throws.
+    /// One step of the rule's alerts; those that are `frozen` stay as they are. Nothing changes when it throws.
     mutating func advance(
-        _ result: [VectorSample], at now: Timestamp, in group: RuleGroupIdentity, _ context: RuleContext
+        _ result: [VectorSample], at now: Timestamp, in group: RuleGroupIdentity, _ context: RuleContext,
+        frozen: Set<UInt64> = []
     ) throws(RuleFailure) -> AlertDecision {
         if result.isEmpty, book.alerts.isEmpty { return AlertDecision() }
         let candidates = try candidates(result, at: now, context)
@@ -102,7 +112,8 @@ struct RuleState {
         }
         unseen = now < settledAt ? unseen.subtracting(candidates.keys) : []
         var next = book.next(
-            candidates, at: now, hold: definition.hold, keepFiringFor: definition.keepFiringFor, frozen: unseen)
+            candidates, at: now, hold: hold(in: group), keepFiringFor: definition.keepFiringFor,
+            frozen: unseen.union(frozen))
         if group.limit > 0, next.activeCount > group.limit {
             // What fires goes on firing: an excess of alerts is no good news.
             throw RuleFailure(description: "exceeded limit of \(group.limit) with \(next.activeCount) alerts")
@@ -159,6 +170,7 @@ struct RuleState {
                     labels: sample.labels.dictionary, externalLabels: context.externalLabels.dictionary,
                     externalURL: context.externalURL, value: sample.value)
             var labels = sample.labels.withoutName
+            if definition.kind == .drift { labels = labels.dropping(DriftJudgement.passingLabels) }
             for text in definition.labels { labels[text.name] = text.expanded(data, in: environment) }
             labels["alertname"] = definition.name
             var annotations: [String: String] = [:]
