@@ -131,8 +131,9 @@ struct DriftPair {
             let names = Set(first.keys).union(second.keys).sorted { $0.isBefore($1) }
             cells = Cells(reference: names.map { first[$0] ?? 0 }, current: names.map { second[$0] ?? 0 })
             isOrdered = false
-            note("new", names.filter { first[$0] ?? 0 == 0 && second[$0] ?? 0 > 0 })
-            note("vanished", names.filter { first[$0] ?? 0 > 0 && second[$0] ?? 0 == 0 })
+            notes =
+                DriftPair.changes("new", names.filter { first[$0] ?? 0 == 0 && second[$0] ?? 0 > 0 })
+                + DriftPair.changes("vanished", names.filter { first[$0] ?? 0 > 0 && second[$0] ?? 0 == 0 })
         default: return nil
         }
         pooled = cells.pooled(inOrder: isOrdered)
@@ -149,10 +150,10 @@ struct DriftPair {
             + "the same kind"
     }
 
-    private mutating func note(_ what: String, _ names: [String]) {
-        guard !names.isEmpty else { return }
+    private static func changes(_ what: String, _ names: [String]) -> [String] {
+        guard !names.isEmpty else { return [] }
         let shown = names.prefix(5).joined(separator: ", ") + (names.count > 5 ? ", … (\(names.count))" : "")
-        notes.append("\(what) categories: \(shown)")
+        return ["\(what) categories: \(shown)"]
     }
 
     /// How many values each bucket takes: those at or below its bound and above the last.
