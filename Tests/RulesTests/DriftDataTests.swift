@@ -160,10 +160,10 @@ import Testing
         #expect(rule.health == .failing && rule.lastError?.contains("250 samples") == true, "\(rule.lastError ?? "")")
     }
 
-    private static let base = "current: {expr: x, window: 1h}\n    over: samples\n    "
-    private static let week = "\(base)reference: {window: 7d}\n    "
+    static let base = "current: {expr: x, window: 1h}\n    over: samples\n    "
+    static let week = "\(base)reference: {window: 7d}\n    "
     /// The keys of a rule, and how its mistake begins.
-    private static let mistakes: [(String, String)] = [
+    static let badRules: [(String, String)] = [
         ("reference: {window: 1h}", "r.yaml:3:5: current is missing; it must be given"),
         (base, "r.yaml:3:5: reference is missing; it must be given"),
         ("\(base)reference: {expr: x}", "r.yaml:6:16: window is missing; it must be given"),
@@ -177,7 +177,7 @@ import Testing
         ),
         (
             "\(base)reference: {file: bad.json}",
-            "bad.json:1:15: a member's name must be a string; mend the JSON, or name the file .csv if it is one"
+            "bad.json:1:15: a name is missing; mend the JSON, or name the file .csv if it is one"
         ),
         ("\(base)reference: {file: bad.csv}", "bad.csv:3:1: 3 fields where the header has 2; mend the row"),
         (
@@ -228,7 +228,7 @@ import Testing
         ),
     ]
 
-    @Test("mistakes in a drift rule have their place and their cure", arguments: mistakes)
+    @Test("mistakes in a drift rule have their place and their cure", arguments: DriftDataTests.badRules)
     func mistakes(rule: String, expected: String) {
         let files = MemoryFiles()
         files.put("bad.json", #"{"features": {,}}"#)
