@@ -55,7 +55,7 @@ struct DriftJudgement {
         }
         feature.state = .steady
         feature.notes += pair.notes
-        feature.results = definition.orderedTests.map { pair.result(of: $0, threshold: definition.tests[$0] ?? 0) }
+        feature.results = pair.results(of: definition)
     }
 
     // MARK: All together
@@ -197,10 +197,19 @@ struct DriftPair {
 
     // MARK: Tests
 
+    /// All tests of a rule, the two that share Kolmogorov's D with one pass.
+    func results(of definition: DriftDefinition) -> [DriftFeature.Result] {
+        let tests = definition.orderedTests
+        let smirnov = tests.contains(where: \.needsOrder) ? kolmogorovSmirnov : nil
+        return tests.map { result(of: $0, threshold: definition.tests[$0] ?? 0, smirnov) }
+    }
+
     /// One test. The score is over the cells as they are, the probability over pooled ones, for which its law holds; a
     /// distance without a law of its own takes the probability of the test on the same data: χ² beside
     /// Jensen–Shannon, Kolmogorov–Smirnov beside Wasserstein.
-    func result(of test: DriftTest, threshold: Double) -> DriftFeature.Result {
+    private func result(
+        of test: DriftTest, threshold: Double, _ smirnov: (distance: Double, probability: Double, law: String)?
+    ) -> DriftFeature.Result {
         func result(_ score: Double, _ probability: Double, _ law: String) -> DriftFeature.Result {
             DriftFeature.Result(
                 test: test, score: score, threshold: threshold, probability: probability, adjusted: probability,
@@ -211,11 +220,8 @@ struct DriftPair {
         case .chiSquare: return result(cells.chiSquare.cramersV, pooled.chiSquare.probability, "chi-square")
         case .jensenShannon: return result(cells.jensenShannon, pooled.chiSquare.probability, "chi-square")
         case .ks:
-            let (distance, probability, law) = kolmogorovSmirnov
-            return result(distance, probability, law)
-        case .wasserstein:
-            let (_, probability, law) = kolmogorovSmirnov
-            return result(moved, probability, law)
+            return result(smirnov?.distance ?? .nan, smirnov?.probability ?? .nan, smirnov?.law ?? "")
+        case .wasserstein: return result(moved, smirnov?.probability ?? .nan, smirnov?.law ?? "")
         }
     }
 
@@ -228,7 +234,9 @@ struct DriftPair {
         }
         // A count beyond 2^53 is no count any more; the limit law takes any size.
         let counts = [cells.referenceTotal, cells.currentTotal].map { Int(min($0.rounded(), 9e15)) }
-        let (probability, law) = KolmogorovSmirnov.probability(distance, counts[0], counts[1])
+        // On edges the law is conservative anyway and counts are great: less is spent on exactness there.
+        let steps = values == nil ? KolmogorovSmirnov.exactSteps / 20 : KolmogorovSmirnov.exactSteps
+        let (probability, law) = KolmogorovSmirnov.probability(distance, counts[0], counts[1], steps: steps)
         return (distance, probability, law.rawValue + (values == nil ? ", on bucket edges" : ""))
     }
 
