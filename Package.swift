@@ -87,7 +87,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "ProgramTests", dependencies: ["vedette", "Storage", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "SystemTests", dependencies: ["Daemon", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "SystemTests", dependencies: ["Daemon", "Rollback", "TestSupport"], swiftSettings: strict),
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         .target(
             name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),

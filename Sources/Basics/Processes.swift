@@ -77,8 +77,8 @@ public struct ProcessResult: Sendable, Hashable {
 public protocol ChildProcess: Sendable {
     /// Its number.
     var identifier: Int32 { get }
-    /// Returns when it has ended.
-    func end() async -> ProcessEnd
+    /// Returns when it has ended, with nil when the caller is cancelled before.
+    func end() async -> ProcessEnd?
     /// Sends a signal to it and to all it started.
     func signal(_ number: Int32)
 }

@@ -41,7 +41,8 @@ private final class RunningChild: ChildProcess {
         var isReaped = false
         var isKilled = false
         var end: ProcessEnd?
-        var waiting: [CheckedContinuation<ProcessEnd, Never>] = []
+        var waiting: [Int: CheckedContinuation<ProcessEnd?, Never>] = [:]
+        var nextWaiter = 0
     }
     private let state = Mutex(State())
 
@@ -55,13 +56,23 @@ private final class RunningChild: ChildProcess {
         }
     }
 
-    func end() async -> ProcessEnd {
-        await withCheckedContinuation { continuation in
-            let end: ProcessEnd? = state.withLock { state in
-                if state.end == nil { state.waiting.append(continuation) }
-                return state.end
+    func end() async -> ProcessEnd? {
+        let number = state.withLock { state in
+            state.nextWaiter += 1
+            return state.nextWaiter
+        }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let (isOver, end) = state.withLock { state -> (Bool, ProcessEnd?) in
+                    // Cancelled first: the flag is set before `onCancel` runs, so that no wait is missed.
+                    let isOver = state.end != nil || Task.isCancelled
+                    if !isOver { state.waiting[number] = continuation }
+                    return (isOver, state.end)
+                }
+                if isOver { continuation.resume(returning: end) }
             }
-            if let end { continuation.resume(returning: end) }
+        } onCancel: {
+            state.withLock { $0.waiting.removeValue(forKey: number) }?.resume(returning: nil)
         }
     }
 
@@ -111,8 +122,8 @@ private final class RunningChild: ChildProcess {
     func finish(_ end: ProcessEnd) {
         let waiting = state.withLock { state in
             state.end = end
-            defer { state.waiting = [] }
-            return state.waiting
+            defer { state.waiting = [:] }
+            return state.waiting.values
         }
         for continuation in waiting { continuation.resume(returning: end) }
     }
@@ -201,6 +212,6 @@ private func withCStrings<Result>(
 ) -> Result {
     var pointers: [UnsafeMutablePointer<CChar>?] = unsafe texts.map { unsafe strdup($0) }
     unsafe pointers.append(nil)
-    defer { for unsafe pointer in unsafe pointers { unsafe free(pointer) } }
+    defer { unsafe pointers.forEach { unsafe free($0) } }
     return unsafe pointers.withUnsafeBufferPointer { unsafe body($0.baseAddress.unsafelyUnwrapped) }
 }

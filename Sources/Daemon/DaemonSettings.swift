@@ -1,6 +1,7 @@
 public import Basics
 public import Model
 public import Notifying
+public import Rollback
 public import Rules
 public import Scraping
 public import Settings
@@ -20,6 +21,10 @@ public struct DaemonSettings: Sendable {
     public var externalLabels = Labels()
     /// The groups of all `rule_files`.
     public var groups: [GroupDefinition] = []
+    /// `rollback`.
+    public var rollback = RollbackSettings()
+    /// Triggers whose metric no rule records and no service is said to export: they need a series in the store.
+    public var unrecordedTriggers: [(metric: String, problem: SettingsError)] = []
     /// `route`, `receivers`.
     public var notifying = NotifyingSettings.none
     /// What is odd and yet no mistake.
@@ -37,6 +42,8 @@ public struct DaemonSettings: Sendable {
         try readTargets(map)
         try readRules(map, files)
         if let part = try map.takeMap("storage") { storage = try StorageSettings(from: part) }
+        if let part = try map.takeMap("rollback") { rollback = try RollbackSettings(from: part) }
+        try readTriggers(map, file: path)
         try map.refuse(
             ["remote_write", "remote_read", "alerting", "scrape_config_files", "otlp", "tracing", "runtime"],
             "leave it out; routes and receivers stand in this file")
@@ -88,11 +95,46 @@ public struct DaemonSettings: Sendable {
         }
     }
 
+    private mutating func readTriggers(_ map: SettingsMap, file: String) throws(SettingsError) {
+        let kinds = try MetricKind.all(declaredIn: map)
+        let triggers = try TriggerSettings(from: map, kinds: kinds)
+        let recorded = Set(groups.flatMap(\.rules).filter { $0.kind == .recording }.map(\.name))
+        for (rule, place) in triggers.rules {
+            guard let trigger = rule.trigger else { continue }
+            guard rollback.knows(trigger.action) else {
+                throw SettingsError(trigger.actionLocation, "action: \(rollback.unknown(trigger.action))")
+            }
+            if recorded.contains(trigger.metric) || kinds[trigger.metric]?.isExported == true { continue }
+            let problem = SettingsError(
+                place,
+                "metric: no rule of rule_files records '\(trigger.metric)'"
+                    + (trigger.metric.nearest(among: recorded).map { "; did you mean '\($0)'?" }
+                        ?? "; record it, or, where a service exports it under this name, say so: "
+                        + "metrics: - {name: \(trigger.metric), worse: up, exported: true}"))
+            unrecordedTriggers.append((trigger.metric, problem))
+        }
+        var freshness = Freshness()
+        for job in jobs { freshness.intervals[job.name] = job.interval }
+        freshness.longest = max(
+            evaluationInterval,
+            (jobs.map(\.interval) + checks.map(\.interval) + groups.compactMap(\.interval)).max() ?? 0)
+        if let group = triggers.group(recordedBy: groups, freshness: freshness, file: file) { groups.append(group) }
+    }
+
+    /// The names of all triggers.
+    public var triggerNames: Set<String> {
+        Set(groups.flatMap(\.rules).filter { $0.kind == .trigger }.map(\.name))
+    }
+
     /// What it holds, in a few words.
     public var summary: String {
-        let rules = groups.flatMap(\.rules).count
-        return "\(jobs.count) scrape jobs, \(checks.count) health checks, \(rules) rules in \(groups.count) groups, "
+        let triggers = triggerNames.count
+        let rules = groups.flatMap(\.rules).count - triggers
+        let ruleGroups = groups.count - (triggers > 0 ? 1 : 0)
+        return "\(jobs.count) scrape jobs, \(checks.count) health checks, \(rules) rules in \(ruleGroups) groups, "
             + "\(notifying.receivers.count) receivers"
+            + (triggers > 0 || !rollback.actions.isEmpty
+                ? ", \(triggers) triggers, \(rollback.actions.count) rollback actions" : "")
     }
 
     /// Reads and checks one rule file.

@@ -14,7 +14,7 @@ extension Vedette {
         let others = ThreadPoolExecutor(count: 1, name: "vedette-web")
         let heavy = ["/api/v1/query", "/api/v1/series", "/api/v1/label"]
         let server = WebServer(
-            host: host, port: port, executor: { path in heavy.contains { path.hasPrefix($0) } ? queries : others }
+            .tcp(host: host, port: port), executor: { path in heavy.contains { path.hasPrefix($0) } ? queries : others }
         ) { [log] port in
             log.write(LogEvent(.info, "listening", "listening on http://\(host):\(port)"))
         } handler: { [api] in

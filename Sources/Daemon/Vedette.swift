@@ -2,6 +2,7 @@ internal import Basics
 internal import Model
 internal import Notifying
 internal import Query
+internal import Rollback
 internal import Rules
 internal import Scraping
 internal import Settings
@@ -41,6 +42,7 @@ public final class Vedette: Sendable {
     private let scrapeFigures = ScrapeFigures()
     private let engine: QueryEngine
     private let dispatcher: Dispatcher
+    private let rollback: RollbackEngine
     private let scheduler: RuleScheduler
     private let startedAt: Timestamp
     private let settings: Mutex<DaemonSettings>
@@ -74,7 +76,14 @@ public final class Vedette: Sendable {
         dispatcher = Dispatcher(
             settings.notifying, store: journal, clock: world.clock, transport: world.transport,
             random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile)
+        var rollbackContext = RollbackContext(
+            store: journal, clock: world.clock, files: world.files, processes: world.processes, engine: engine,
+            announcements: dispatcher, log: world.log, redis: world.redis,
+            killSwitch: "\(options.dataDirectory)/rollback.stop")
+        rollbackContext.externalLabels = settings.externalLabels
+        rollback = RollbackEngine(settings.rollback, rollbackContext)
         var context = RuleContext(engine: engine, samples: store, alerts: dispatcher)
+        context.rollback = rollback
         context.interval = settings.evaluationInterval
         // After a time down the first evaluations would find no fresh sample: restored alerts wait for the first
         // scrapes.
@@ -102,7 +111,11 @@ public final class Vedette: Sendable {
                 LogEvent(.error, "journal-damaged", "\(damaged) damaged records of the journal were left out"))
         }
         world.log.write(LogEvent(.info, "storage-bounds", store.boundsText))
-        for warning in settings.withLock({ $0.warnings }) {
+        warn(of: settings.withLock { $0 })
+    }
+
+    private func warn(of settings: DaemonSettings) {
+        for warning in settings.warnings + settings.unrecordedTriggers.map(\.problem.description) {
             world.log.write(LogEvent(.warning, "configuration", warning))
         }
     }
@@ -123,6 +136,7 @@ public final class Vedette: Sendable {
                 }
                 work.addTask { [self] in await manager.run(clock: world.clock) }
                 work.addTask { [self] in await scheduler.run(world.clock) }
+                work.addTask { [self] in await rollback.run() }
                 work.addTask { [self] in await keepUp() }
                 isReady.withLock { $0 = true }
                 for await _ in stopping.stream {}
@@ -195,11 +209,12 @@ public final class Vedette: Sendable {
         }
         settings.withLock { $0 = fresh }
         await dispatcher.replace(fresh.notifying)
+        await rollback.replace(fresh.rollback, triggers: fresh.triggerNames)
         await scheduler.update(to: fresh.groups, at: world.clock.now())
         manager.use(discovery(fresh))
         let now = world.clock.now()
         reload.withLock { ($0.isGood, $0.at) = (true, now) }
-        for warning in fresh.warnings { world.log.write(LogEvent(.warning, "configuration", warning)) }
+        warn(of: fresh)
         world.log.write(LogEvent(.info, "reloaded", "the configuration was read again"))
         return nil
     }
@@ -210,14 +225,15 @@ public final class Vedette: Sendable {
     public var api: API {
         API(
             APIContext(
-                engine: engine, targets: manager, rules: scheduler, dispatcher: dispatcher, clock: world.clock,
+                engine: engine, targets: manager, rules: scheduler, rollback: rollback, dispatcher: dispatcher,
+                clock: world.clock,
                 metrics: { [self] in metrics() },
                 unreadiness: { [self] in isReady.withLock { $0 } ? nil : "Vedette is starting or stopping." },
                 reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt))
     }
 
     private func metrics() -> [MetricFamily] {
-        let sources: [any MetricsSource] = [store, journal, scrapeFigures, manager, scheduler, dispatcher]
+        let sources: [any MetricsSource] = [store, journal, scrapeFigures, manager, scheduler, rollback, dispatcher]
         let reload = reload.withLock { $0 }
         return sources.flatMap { $0.metrics() } + ProcessFigures.metrics(files: world.files) + [
             MetricFamily(.gauge, "vedette_build_info", "What is running.", [(["version": Vedette.version], 1)]),

@@ -11,6 +11,12 @@ public struct World: Sendable {
     public var files: any FileSystem
     /// The network for single requests: pages.
     public var transport: any HTTPTransport
+    /// The way to the workloads' process, apart from that of the pages: what hangs there holds up nothing else.
+    public var workloads: any HTTPTransport
+    /// Starts programs: the commands of rollbacks, and the workloads.
+    public var processes: any Processes
+    /// Opens a Redis server.
+    public var redis: @Sendable (RedisSettings) -> any Redis
     /// Where log events go.
     public var log: any LogSink
     /// The seed of jitter.
@@ -25,19 +31,24 @@ public struct World: Sendable {
 
     /// A world by its parts.
     public init(
-        clock: any TimeSource, files: any FileSystem, transport: any HTTPTransport, log: any LogSink, seed: UInt64,
-        loopCount: Int,
+        clock: any TimeSource, files: any FileSystem, transport: any HTTPTransport,
+        workloads: any HTTPTransport, processes: any Processes,
+        redis: @escaping @Sendable (RedisSettings) -> any Redis, log: any LogSink, seed: UInt64, loopCount: Int,
         driveLoop: @escaping @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
     ) {
         (self.clock, self.files, self.transport, self.log) = (clock, files, transport, log)
+        (self.workloads, self.processes, self.redis) = (workloads, processes, redis)
         (self.seed, self.loopCount, self.driveLoop) = (seed, loopCount, driveLoop)
     }
 
     /// The machine: system clocks, the file system, libcurl, a thread for each scrape loop.
     public static func machine(log: any LogSink, loopCount: Int = processorCount()) -> World {
         let clock = SystemClock()
+        let files = SystemFiles()
         return World(
-            clock: clock, files: SystemFiles(), transport: CurlTransport(clock: clock), log: log,
+            clock: clock, files: files, transport: CurlTransport(clock: clock), workloads: CurlTransport(clock: clock),
+            processes: SystemProcesses(),
+            redis: { RedisClient($0) { try files.contents(of: $0) } }, log: log,
             seed: UInt64.random(in: 0 ... .max), loopCount: loopCount
         ) { mailbox, make in
             await withCheckedContinuation { continuation in

@@ -122,7 +122,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
                 let (pages, pause) = step()
                 for (page, entry) in pages { tries.addTask { await self.deliver(page, entry) } }
                 if isStopping { return }  // The group waits for the tries under way.
-                await rest(pause)
+                await clock.wait(for: wake, atMost: pause)
             }
         }
     }
@@ -131,19 +131,6 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     public func stop() {
         isStopping = true
         wake.signal()
-    }
-
-    /// Sleeps until something is due or somebody calls.
-    private func rest(_ pause: Milliseconds?) async {
-        await withTaskGroup(of: Void.self) { race in
-            race.addTask { await self.wake.wait() }
-            if let pause {
-                // Cancelled when called first: as it should.
-                race.addTask { try? await self.clock.sleep(for: max(pause, 1)) }
-            }
-            await race.next()
-            race.cancelAll()
-        }
     }
 
     /// The moment; when the wall clock was set since the last look, the timers move with it.

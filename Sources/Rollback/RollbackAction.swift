@@ -192,7 +192,7 @@ public struct CommandTarget: Sendable, Hashable {
 public struct Verification: Sendable, Hashable {
     /// Health checks that must be up.
     public var checks: [String] = []
-    /// PromQL: each must give something, and nothing that is 0 without a comparison.
+    /// PromQL: each must give something; a comparison must hold for every series, and any other value must not be 0.
     public var expressions: [String] = []
     /// How many looks must find all conditions true. Default: 3.
     public var passes = 3
@@ -227,10 +227,16 @@ public struct Verification: Sendable, Hashable {
         try map.finish()
     }
 
-    /// All of it as PromQL, each with what it is called.
-    var conditions: [(name: String, expression: String)] {
-        checks.map { ("check \($0)", "health_check_up{check=\($0.goQuoted)} == 1") } + expressions.map { ($0, $0) }
+    /// All of it as PromQL, each with what it is called. A check counts once it looked after `since`.
+    func conditions(since: Timestamp) -> [(name: String, expression: String)] {
+        checks.map { check in
+            let up = "health_check_up{check=\(check.goQuoted)}"
+            return ("check \(check)", "min(\(up)) == 1 and min(timestamp(\(up))) > \(GoNumber.fixed(since.seconds))")
+        } + expressions.map { ($0, $0) }
     }
+
+    /// What it looks at, for people.
+    var text: String { (checks.map { "check \($0)" } + expressions).joined(separator: "; ") }
 
     static func parsed(_ text: String) throws(QueryError) -> Expression {
         do throws(ParseError) { return try Expression(parsing: text) } catch { throw .parse(error) }

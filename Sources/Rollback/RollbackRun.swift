@@ -74,8 +74,8 @@ public struct RollbackRun: Sendable, Hashable {
     public var createdAt: Timestamp
     /// What is done, in order.
     public var steps: [RollbackStep]
-    /// Runs that must end before it begins, since it takes them over.
-    public var absorbs: [String] = []
+    /// Runs that must end before it begins: they touch the same things.
+    public var waitsFor: [String] = []
     /// The run that takes this one over.
     public var absorbedBy: String?
     /// Who ended it.
@@ -86,10 +86,32 @@ public struct RollbackRun: Sendable, Hashable {
     public var reason = ""
     /// When it ended.
     public var finishedAt: Timestamp?
-    /// Whether its incident was closed.
-    public var isClosed = false
+    /// Whether its incident is closed, and when it was, if later than the end.
+    public var isClosed = false, closedAt: Timestamp?
     /// How many announcements it made.
     public var announced = 0
+
+    /// A new run with its plan: of all actions the checks, then flags, links and commands, each once.
+    init(id: String, action: String, closure: [RollbackAction], cause: RollbackCause, now: Timestamp) {
+        (self.id, self.action, thread, createdAt, causes) = (id, action, id, now, [cause])
+        actions = closure.map(\.name)
+        environment = closure.first?.environment
+        resources = Set(closure.flatMap { action in action.services.map { "service:\($0)" } })
+        steps = []
+        guard let own = closure.first else { return }
+        func add(_ kinds: [RollbackStep.Kind]) {
+            for kind in kinds where !steps.contains(where: { $0.kind == kind }) { steps.append(RollbackStep(kind)) }
+        }
+        add(closure.flatMap(\.deployments).map { .check($0) })
+        add([.announce])
+        add(closure.flatMap(\.flags).map { .flag($0) })
+        add(closure.flatMap(\.deployments).map { .deployment($0) })
+        add(closure.flatMap(\.commands).map { .command($0) })
+        resources.formUnion(steps.filter(\.isActing).map(\.key))
+        add([.stabilise(closure.map(\.stabilise).max() ?? 0)])
+        add(closure.compactMap(\.verification).map { .verify($0) })
+        if cause.trigger != nil { add([.clear(own.clearsWithin)]) }
+    }
 
     /// What a run does next.
     enum Move: Equatable {
@@ -111,7 +133,7 @@ public struct RollbackRun: Sendable, Hashable {
 
     /// What comes next. `isStopped`: the kill switch is there; `isEnded` tells of another run.
     func next(isStopped: Bool, isEnded: (String) -> Bool) -> Move {
-        if absorbs.contains(where: { !isEnded($0) }) { return .wait }
+        if waitsFor.contains(where: { !isEnded($0) }) { return .wait }
         if steps.contains(where: { $0.status == .begun }) { return .wait }
         if let unknown = steps.first(where: { $0.status == .unknown }) {
             return .finish(.stopped, "manual intervention required: \(unknown.title): \(unknown.detail)")
@@ -126,7 +148,8 @@ public struct RollbackRun: Sendable, Hashable {
                 return .skip(index, "there is no startable release to go back to")
             }
         }
-        if !step.isActing, step.kind != .announce, !isCheck(step), !steps.contains(where: { $0.isActing && $0.isDone }) {
+        if !step.isActing, step.kind != .announce, !isCheck(step), !steps.contains(where: { $0.isActing && $0.isDone })
+        {
             return .skip(index, "nothing was done that could have helped")
         }
         return step.kind == .announce ? .announce(index) : .perform(index)
@@ -153,14 +176,17 @@ public struct RollbackRun: Sendable, Hashable {
         }
         if !undone.isEmpty {
             return .finish(
-                .incomplete, "\(undone.count) of \(acting.count) steps were not done: "
+                .incomplete,
+                "\(undone.count) of \(acting.count) steps were not done: "
                     + undone.map { "\($0.title) (\($0.detail))" }.joined(separator: "; "))
         }
         let isVerified = steps.contains { if case .verify = $0.kind { $0.isDone } else { false } }
         let isClear = steps.contains { if case .clear = $0.kind { $0.isDone } else { false } }
         let seen = [isVerified ? "verified" : nil, isClear ? "the trigger is clear" : nil].compactMap(\.self)
-        return .finish(.succeeded, (["rolled back"] + (seen.isEmpty ? ["nothing was to be verified"] : seen))
-            .joined(separator: ", "))
+        return .finish(
+            .succeeded,
+            (["rolled back"] + (seen.isEmpty ? ["nothing was to be verified"] : seen))
+                .joined(separator: ", "))
     }
 
     mutating func begin(_ index: Int, now: Timestamp) {
@@ -176,6 +202,7 @@ public struct RollbackRun: Sendable, Hashable {
             steps[index].before = before ?? steps[index].before
         case .failed(let detail): (steps[index].status, steps[index].detail) = (.failed, detail)
         case .unknown(let detail): (steps[index].status, steps[index].detail) = (.unknown, detail)
+        case .abandoned(let detail): (steps[index].status, steps[index].detail) = (.skipped, detail)
         case .interrupted: return
         }
         steps[index].endedAt = now
@@ -216,7 +243,7 @@ extension RollbackRun {
             .init("resources", texts(resources.sorted())), .init("thread", .string(thread)),
             .init("created_at", .number(Double(createdAt.milliseconds))),
             .init("causes", .array(causes.map(\.json))), .init("steps", .array(steps.map(\.json))),
-            .init("absorbs", texts(absorbs)), .init("reason", .string(reason)), .init("closed", .bool(isClosed)),
+            .init("waits_for", texts(waitsFor)), .init("reason", .string(reason)), .init("closed", .bool(isClosed)),
             .init("announced", .number(Double(announced))),
         ]
         for (name, text) in [
@@ -225,7 +252,9 @@ extension RollbackRun {
         ] {
             if let text { members.append(.init(name, .string(text))) }
         }
-        if let finishedAt { members.append(.init("finished_at", .number(Double(finishedAt.milliseconds)))) }
+        for (name, moment) in [("finished_at", finishedAt), ("closed_at", closedAt)] {
+            if let moment { members.append(.init(name, .number(Double(moment.milliseconds)))) }
+        }
         return .object(members)
     }
 
@@ -243,11 +272,11 @@ extension RollbackRun {
         self.steps = steps.compactMap(RollbackStep.init)
         self.causes = causes.map(RollbackCause.init)
         guard self.steps.count == steps.count else { return nil }
-        (actions, resources, absorbs) = (texts("actions"), Set(texts("resources")), texts("absorbs"))
+        (actions, resources, waitsFor) = (texts("actions"), Set(texts("resources")), texts("waits_for"))
         (environment, absorbedBy) = (json["environment"]?.string, json["absorbed_by"]?.string)
         (cancelledBy, outcome) = (json["cancelled_by"]?.string, json["outcome"]?.string.flatMap(RollbackOutcome.init))
         (reason, isClosed) = (json["reason"]?.string ?? "", json["closed"]?.bool ?? false)
-        finishedAt = json.rollbackMoment("finished_at")
+        (finishedAt, closedAt) = (json.rollbackMoment("finished_at"), json.rollbackMoment("closed_at"))
     }
 }
 

@@ -82,8 +82,7 @@ public struct RollbackStep: Sendable, Hashable {
         case .command(let command): "run \(command.name)"
         case .stabilise(let length): "wait \(DurationText.format(length))"
         case .verify(let verification):
-            "verify \(verification.passes) of \(verification.rounds): "
-                + verification.conditions.map(\.name).joined(separator: "; ")
+            "verify \(verification.passes) of \(verification.rounds): \(verification.text)"
         case .clear(let length): "see the trigger clear within \(DurationText.format(length))"
         }
     }
@@ -97,6 +96,8 @@ public enum StepResult: Sendable, Hashable {
     case failed(String)
     /// Begun before a crash; nothing can tell whether it was done.
     case unknown(String)
+    /// Given up, since the run goes another way: cancelled, or taken over.
+    case abandoned(String)
     /// The daemon is ending: it goes on at the next start.
     case interrupted
 }
@@ -115,7 +116,9 @@ extension RollbackStep {
         return .object(members + kindMembers)
     }
 
-    private var kindName: String {
+    static let kindNames = ["check", "announce", "flag", "deployment", "command", "stabilise", "verify", "clear"]
+
+    var kindName: String {
         switch kind {
         case .check: "check"
         case .announce: "announce"

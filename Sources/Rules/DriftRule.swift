@@ -70,7 +70,7 @@ extension RuleState {
         var decision: AlertDecision
         do throws(RuleFailure) {
             decision = try advance(
-                judged.drifted(rule: self.definition.name), at: now, in: group, context, frozen: frozen)
+                judged.drifted(rule: self.definition.name), at: now, in: group, context, holding: frozen)
         } catch {
             book = before
             throw error

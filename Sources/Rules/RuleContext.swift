@@ -10,6 +10,8 @@ public struct RuleContext: Sendable {
     public var samples: any SampleSink
     /// Is told of alerts.
     public var alerts: any AlertSink
+    /// Acts on triggers; nil: nobody does.
+    public var rollback: (any RollbackSink)?
     /// The interval of groups that name none.
     public var interval: Milliseconds = 60_000
     /// The offset of groups that name none.

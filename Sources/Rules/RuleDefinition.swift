@@ -40,6 +40,8 @@ public struct RuleDefinition: Sendable, Hashable {
         case alerting
         /// Each feature that drifted is an alert.
         case drift
+        /// Its series are held against a threshold, and an action follows.
+        case trigger
     }
     /// What becomes of the expression's value.
     public var kind: Kind
@@ -57,8 +59,19 @@ public struct RuleDefinition: Sendable, Hashable {
     public var labels: [RuleText]
     /// Sorted by name, templates.
     public var annotations: [RuleText]
+    /// Of a trigger, when its action is taken.
+    public var trigger: TriggerDefinition?
     /// Where it stands.
     public var location: SourceLocation
+
+    /// A trigger as a rule.
+    init(
+        trigger: TriggerDefinition, name: String, expression: Expression, hold: Milliseconds, location: SourceLocation
+    ) {
+        (kind, self.name, self.expression, self.hold, keepFiringFor) = (.trigger, name, expression, hold, 0)
+        (labels, annotations) = ([RuleText("action", plain: trigger.action)], [])
+        (self.trigger, self.location) = (trigger, location)
+    }
 
     /// Its labels as written.
     public var labelTexts: [String: String] { Dictionary(uniqueKeysWithValues: labels.map { ($0.name, $0.text) }) }
@@ -77,7 +90,7 @@ public struct RuleDefinition: Sendable, Hashable {
         left.kind == right.kind && left.name == right.name && left.expression == right.expression
             && left.drift == right.drift && left.hold == right.hold && left.keepFiringFor == right.keepFiringFor
             && left.labels == right.labels
-            && left.annotations == right.annotations
+            && left.annotations == right.annotations && left.trigger == right.trigger
     }
     /// By what it does, wherever it stands.
     public func hash(into hasher: inout Hasher) {

@@ -79,10 +79,12 @@ actor RuleGroup {
         let group = identity
         let start = clock.uptimeNanoseconds()
         var begin = start
+        var sights: [TriggerReading] = []
         for index in rules.indices {
             if Task.isCancelled { break }
             do {
-                let decision = try decide(index, at: moment, in: group)
+                let (decision, sight) = try decide(index, at: moment, in: group)
+                if let sight { sights.append(sight) }
                 if !decision.told.isEmpty || !decision.changes.isEmpty {
                     // One call: after a crash both are known or neither. And before the samples: a sample at a moment
                     // says that what was decided then is in the journal.
@@ -94,6 +96,7 @@ actor RuleGroup {
                 counters.failures.add()
                 rules[index].health = .failing
                 rules[index].lastError = error.description
+                if let blind = rules[index].definition.blindReading(at: moment) { sights.append(blind) }
             }
             counters.evaluations.add()
             let end = clock.uptimeNanoseconds()
@@ -101,6 +104,7 @@ actor RuleGroup {
             rules[index].lastEvaluation = moment
             begin = end
         }
+        if !sights.isEmpty, !Task.isCancelled { await context.rollback?.accept(sights) }
         markOrphans(at: moment - group.queryOffset)
         evaluationNanoseconds = clock.uptimeNanoseconds() &- start
         lastEvaluation = moment
@@ -109,12 +113,12 @@ actor RuleGroup {
         await applyWaiting()
     }
 
-    /// Evaluates a rule's expression and takes its alerts one step further.
+    /// Evaluates a rule's expression and takes its alerts one step further; of a trigger also what it sees.
     private func decide(
         _ index: Int, at moment: Timestamp, in group: RuleGroupIdentity
-    ) throws(RuleFailure) -> AlertDecision {
+    ) throws(RuleFailure) -> (AlertDecision, TriggerReading?) {
         if let drift = rules[index].definition.drift {
-            return try rules[index].drift(by: drift, at: moment, in: group, context)
+            return (try rules[index].drift(by: drift, at: moment, in: group, context), nil)
         }
         let result: [VectorSample]
         do {
@@ -124,13 +128,18 @@ actor RuleGroup {
             throw RuleFailure(description: error.description, isCancellation: error == .cancelled)
         }
         var decision = AlertDecision()
+        var sight: TriggerReading?
         switch rules[index].definition.kind {
         case .recording: decision.samples = try rules[index].recorded(result, limit: group.limit)
         case .alerting, .drift: decision = try rules[index].advance(result, at: moment, in: group, context)
+        case .trigger:
+            if let trigger = rules[index].definition.trigger {
+                sight = try rules[index].sight(result, of: trigger, at: moment, in: group, context, &decision)
+            }
         }
         rules[index].health = .ok
         rules[index].lastError = nil
-        return decision
+        return (decision, sight)
     }
 
     // MARK: Samples

@@ -83,7 +83,7 @@ public actor RuleScheduler: MetricsSource {
         unreadable = []
         for entry in orphans {
             changes.append(StateChange(table: StoredAlert.table, key: entry.key, value: nil))
-            guard entry.alert.state == .firing else { continue }
+            guard entry.alert.state == .firing, !entry.isTrigger else { continue }
             var over = entry.alert
             over.resolvedAt = now
             told.append(context.told(over, of: nil))

@@ -99,10 +99,10 @@ struct RuleState {
 
     // MARK: Alerting
 
-    /// One step of the rule's alerts; those that are `frozen` stay as they are. Nothing changes when it throws.
+    /// One step of the rule's alerts, but of those in `holding`, which stay as they are. Nothing changes when it throws.
     mutating func advance(
         _ result: [VectorSample], at now: Timestamp, in group: RuleGroupIdentity, _ context: RuleContext,
-        frozen: Set<UInt64> = []
+        holding: Set<UInt64> = []
     ) throws(RuleFailure) -> AlertDecision {
         if result.isEmpty, book.alerts.isEmpty { return AlertDecision() }
         let candidates = try candidates(result, at: now, context)
@@ -113,7 +113,7 @@ struct RuleState {
         unseen = now < settledAt ? unseen.subtracting(candidates.keys) : []
         var next = book.next(
             candidates, at: now, hold: hold(in: group), keepFiringFor: definition.keepFiringFor,
-            frozen: unseen.union(frozen))
+            frozen: unseen.union(holding))
         if group.limit > 0, next.activeCount > group.limit {
             // What fires goes on firing: an excess of alerts is no good news.
             throw RuleFailure(description: "exceeded limit of \(group.limit) with \(next.activeCount) alerts")
@@ -246,7 +246,8 @@ struct RuleState {
             let fingerprint = alert.labels.fingerprint
             decision.changes.append(
                 StateChange(table: StoredAlert.table, key: key(fingerprint, in: group), value: nil))
-            guard alert.state == .firing else { continue }
+            // Of a trigger nobody was told.
+            guard alert.state == .firing, definition.kind != .trigger else { continue }
             var over = alert
             over.resolvedAt = now
             decision.told.append(context.told(over, of: definition.expression))

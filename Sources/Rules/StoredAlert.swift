@@ -16,6 +16,9 @@ struct StoredAlert: Hashable {
     var alert: ActiveAlert
     var evaluated: Timestamp
 
+    /// Nobody was told of a trigger's alerts: an action followed from them.
+    var isTrigger: Bool { rule.hasPrefix(RuleDefinition.Kind.trigger.rawValue + ";") }
+
     var key: String { StoredAlert.key(file: file, group: group, rule: rule, fingerprint: alert.labels.fingerprint) }
 
     static func key(file: String, group: String, rule: String, fingerprint: UInt64) -> String {

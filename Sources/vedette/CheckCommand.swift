@@ -11,25 +11,40 @@ struct CheckCommand: ParsableCommand {
         subcommands: [CheckConfig.self, CheckRules.self])
 }
 
-struct CheckConfig: ParsableCommand {
+struct CheckConfig: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "config", abstract: "Check a configuration with the rule files it names.")
 
     @Argument(help: "The configuration files.") var files = ["vedette.yaml"]
+    @OptionGroup var client: Client
 
-    func run() throws {
+    func run() async throws {
         var isGood = true
         for file in files {
             do throws(SettingsError) {
                 let settings = try DaemonSettings(path: file, files: SystemFiles())
                 for warning in settings.warnings { Output.problem("\(file): warning: \(warning)") }
-                Output.line("\(file): good: \(settings.summary)")
+                let blind = await unknown(settings)
+                for problem in blind { Output.problem(problem.description) }
+                isGood = isGood && blind.isEmpty
+                if blind.isEmpty { Output.line("\(file): good: \(settings.summary)") }
             } catch {
                 Output.problem(error.description)
                 isGood = false
             }
         }
         if !isGood { throw ExitCode(1) }
+    }
+
+    /// Triggers whose metric neither a rule nor a declaration nor the running daemon's store knows.
+    private func unknown(_ settings: DaemonSettings) async -> [SettingsError] {
+        var problems: [SettingsError] = []
+        for (metric, problem) in settings.unrecordedTriggers {
+            // Without a daemon there are no series to look at.
+            let known = try? await client.get("/api/v1/query", [("query", "count(\(metric))")])["result"]?.array
+            if known?.isEmpty ?? true { problems.append(problem) }
+        }
+        return problems
     }
 }
 

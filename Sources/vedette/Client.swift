@@ -8,11 +8,29 @@ struct Client: ParsableArguments {
 
     /// The `data` of an answer in Prometheus' envelope.
     func get(_ path: String, _ parameters: [(String, String)] = []) async throws -> JSON {
+        let query = Client.form(parameters)
+        return try await send(
+            HTTPRequest(
+                url: url + path + (query.isEmpty ? "" : "?\(query)"), timeout: 130_000,
+                maximumResponseBytes: 256 << 20))
+    }
+
+    /// The `data` of the answer to a form.
+    func post(_ path: String, _ parameters: [(String, String)]) async throws -> JSON {
+        try await send(
+            HTTPRequest(
+                method: "POST", url: url + path,
+                headers: [HTTPHeader("Content-Type", "application/x-www-form-urlencoded")],
+                body: Array(Client.form(parameters).utf8), timeout: 130_000, maximumResponseBytes: 16 << 20))
+    }
+
+    private static func form(_ parameters: [(String, String)]) -> String {
+        parameters.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
+    }
+
+    private func send(_ request: HTTPRequest) async throws -> JSON {
         let transport = CurlTransport(clock: SystemClock())
         defer { transport.stop() }
-        let query = parameters.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
-        let request = HTTPRequest(
-            url: url + path + (query.isEmpty ? "" : "?\(query)"), timeout: 130_000, maximumResponseBytes: 256 << 20)
         let response: HTTPResponse
         do throws(TransportError) {
             response = try await transport.send(request)

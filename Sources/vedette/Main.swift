@@ -9,8 +9,8 @@ struct Main: AsyncParsableCommand {
         abstract: "Watches services, evaluates rules, pages the person on call.",
         version: Vedette.version,
         subcommands: [
-            RunCommand.self, CheckCommand.self, QueryCommand.self, AlertsCommand.self, NotifyCommand.self,
-            DemoCommand.self,
+            RunCommand.self, CheckCommand.self, QueryCommand.self, AlertsCommand.self, RollbackCommand.self,
+            NotifyCommand.self, DemoCommand.self,
         ])
 }
 

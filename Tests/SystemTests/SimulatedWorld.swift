@@ -27,6 +27,11 @@ final class SimulatedWorld {
             var log: [String] = []
             var deliveries: [Delivery] = []
             var unknown: Set<String> = []
+            /// What Redis holds, and whether it is away.
+            var redis: [String: String] = [:]
+            var isRedisAway = false
+            /// What was done outside, in order: flags that were set, programs that ran.
+            var effects: [(at: Timestamp, what: String)] = []
         }
         let state = Mutex(State())
         let seed: UInt64
@@ -39,6 +44,20 @@ final class SimulatedWorld {
             mood: @escaping @Sendable (Timestamp, UInt64) -> Mood
         ) {
             (self.seed, self.page, self.mood) = (seed, page, mood)
+        }
+
+        /// A program's end; `fail` and `not-done` do what their names say.
+        func run(_ request: ProcessRequest, at: Timestamp) -> ProcessResult {
+            let text = request.arguments.joined(separator: " ")
+            return state.withLock { state in
+                state.log.append("\(at) ran \(text)")
+                if request.arguments.first == "did" {
+                    let what = request.arguments.dropFirst().joined(separator: " ")
+                    return ProcessResult(end: .exited(state.effects.contains { $0.what == what } ? 0 : 1))
+                }
+                state.effects.append((at, text))
+                return ProcessResult(end: .exited(request.arguments.first == "fail" ? 1 : 0), output: Array("ran".utf8))
+            }
         }
 
         func note(_ text: String) { state.withLock { $0.log.append(text) } }
@@ -74,7 +93,10 @@ final class SimulatedWorld {
         let clock = executor
         let log = NotingLog(shared: shared, clock: clock)
         let world = World(
-            clock: clock, files: files, transport: SimulatedNetwork(shared: shared, clock: clock), log: log,
+            clock: clock, files: files, transport: SimulatedNetwork(shared: shared, clock: clock),
+            workloads: SimulatedNetwork(shared: shared, clock: clock),
+            processes: SimulatedProcesses(shared: shared, clock: clock),
+            redis: { [shared] _ in SimulatedRedis(shared: shared, clock: clock) }, log: log,
             seed: shared.seed &+ incarnation, loopCount: 2
         ) { [shared] mailbox, make in
             let fetcher = SimulatedFetcher(shared: shared, clock: clock)
@@ -200,4 +222,49 @@ private final class SimulatedFetcher: Fetcher {
         }
     }
     func recycle(_ body: consuming [UInt8]) {}
+}
+
+/// Programs that note what they do to the world's table.
+private struct SimulatedProcesses: Processes {
+    let shared: SimulatedWorld.Shared
+    let clock: SimulatedExecutor
+
+    func run(_ request: ProcessRequest, timeout: Milliseconds, outputLimit: Int) async -> ProcessResult {
+        // Cancelled or not, a program that was started runs to its end.
+        try? await clock.sleep(for: Milliseconds(clock.random() % 400))
+        return shared.run(request, at: clock.now())
+    }
+    func start(_ request: ProcessRequest) async -> Result<any ChildProcess, ProcessStartError> {
+        .failure(ProcessStartError("nothing runs on in a simulated world"))
+    }
+}
+
+/// A Redis that is a table, slow and away as the seed says.
+private struct SimulatedRedis: Redis {
+    let shared: SimulatedWorld.Shared
+    let clock: SimulatedExecutor
+
+    func value(of key: String) async throws(RedisError) -> [UInt8]? {
+        try await pause()
+        return shared.state.withLock { $0.redis[key] }.map { Array($0.utf8) }
+    }
+    func set(_ key: String, to value: [UInt8], expecting expected: [UInt8]?) async throws(RedisError) -> Bool {
+        try await pause()
+        let at = clock.now()
+        return shared.state.withLock { state in
+            guard state.redis[key].map({ Array($0.utf8) }) == expected else { return false }
+            state.redis[key] = String(decoding: value, as: UTF8.self)
+            state.effects.append((at, "set \(key)"))
+            state.log.append("\(at) redis set \(key)")
+            return true
+        }
+    }
+    private func pause() async throws(RedisError) {
+        if shared.state.withLock({ $0.isRedisAway }) { throw .unreachable("Connection refused") }
+        do throws(CancellationError) {
+            try await clock.sleep(for: Milliseconds(clock.random() % 30))
+        } catch {
+            throw .interrupted("cancelled")
+        }
+    }
 }

@@ -3,9 +3,11 @@ import Basics
 import Model
 import Notifying
 import Query
+import Rollback
 import Rules
 import Scraping
 import Settings
+import Synchronization
 import TestSupport
 import Transport
 
@@ -19,13 +21,25 @@ struct WebBench {
     let manager = ScrapeManager(mailboxes: [ScrapeLoop.Mailbox()])
     let api: API
 
-    init(rules: String = "groups: []", jobs: String = "scrape_configs: []") async throws {
+    let files = MemoryFiles()
+    let redis = TableRedis()
+    let rollback: RollbackEngine
+
+    init(
+        rules: String = "groups: []", jobs: String = "scrape_configs: []", rollback: String = "{}"
+    ) async throws {
         clock.advance(by: 600_000)
         let journal = AlertRecorder()
         let dispatcher = Dispatcher(
             .none, store: journal, clock: clock, transport: NoNetwork(), random: SharedRandom(seed: 1),
             externalURL: "http://vedette", files: { _ in [] })
         let engine = QueryEngine(source: store, clock: clock)
+        self.rollback = RollbackEngine(
+            try RollbackSettings(from: SettingsDocument(rollback, file: "v.yaml").map()),
+            RollbackContext(
+                store: journal, clock: clock, files: files, processes: ScriptedProcesses(), engine: engine,
+                announcements: dispatcher, log: RecordingLog(), redis: { [redis] _ in redis },
+                killSwitch: "rollback.stop"))
         scheduler = RuleScheduler(
             RuleContext(engine: engine, samples: store, alerts: dispatcher), restoring: journal)
         await scheduler.update(to: try RuleFile(Array(rules.utf8), file: "r.yaml").groups, at: clock.now())
@@ -38,8 +52,9 @@ struct WebBench {
             Discovery(jobs: read, checks: [], files: MemoryFiles(), figures: ScrapeFigures(), log: RecordingLog()))
         api = API(
             APIContext(
-                engine: engine, targets: manager, rules: scheduler, dispatcher: dispatcher, clock: clock,
-                metrics: { [] }, unreadiness: { nil }, reload: { nil }, version: "1", startedAt: clock.now()))
+                engine: engine, targets: manager, rules: scheduler, rollback: self.rollback,
+                dispatcher: dispatcher, clock: clock, metrics: { [] }, unreadiness: { nil }, reload: { nil },
+                version: "1", startedAt: clock.now()))
     }
 
     func answer(_ path: String, _ parameters: [(String, String)] = [], method: String = "GET") async -> APIResponse {
@@ -56,4 +71,17 @@ struct WebBench {
 
 private struct NoNetwork: HTTPTransport {
     func send(_ request: HTTPRequest) async throws(TransportError) -> HTTPResponse { throw .unreachable("no network") }
+}
+
+/// A Redis that is a table.
+final class TableRedis: Redis {
+    let table = Mutex<[String: [UInt8]]>([:])
+    func value(of key: String) async throws(RedisError) -> [UInt8]? { table.withLock { $0[key] } }
+    func set(_ key: String, to value: [UInt8], expecting expected: [UInt8]?) async throws(RedisError) -> Bool {
+        table.withLock { table in
+            guard table[key] == expected else { return false }
+            table[key] = value
+            return true
+        }
+    }
 }

@@ -34,7 +34,7 @@ extension NumberLiteral {
 
 extension VectorSelector {
     /// Without offset and `@`; how errors name a selector.
-    var bareText: String {
+    public var bareText: String {
         let shown = matchers.filter {
             !($0.name == Labels.nameLabel && $0.operation == .equal && $0.value == name && !name.isEmpty)
         }

@@ -54,7 +54,7 @@ public indirect enum Expr: Sendable, Hashable {
     }
 
     /// Itself without parentheses and marks around it.
-    var bare: Expr {
+    public var bare: Expr {
         switch self {
         case .paren(let paren): paren.inner.bare
         case .invariant(let inner): inner.bare
@@ -93,6 +93,9 @@ public struct TimeShift: Sendable, Hashable {
     public var offset: QueryDuration?
     /// The fixed moment.
     public var at: AtModifier?
+
+    /// None: the present.
+    public init() {}
 }
 
 /// `http_requests_total{job="api"} offset 5m`.
@@ -181,7 +184,8 @@ public struct Binary: Sendable, Hashable {
         case equal = "==", notEqual = "!=", less = "<", greater = ">", lessOrEqual = "<=", greaterOrEqual = ">="
         case and, or, unless
 
-        var isComparison: Bool {
+        /// Whether it compares: without `bool` it lets series pass or drops them.
+        public var isComparison: Bool {
             switch self {
             case .equal, .notEqual, .less, .greater, .lessOrEqual, .greaterOrEqual: true
             default: false

@@ -2,6 +2,7 @@ public import Basics
 public import Model
 public import Notifying
 public import Query
+public import Rollback
 public import Rules
 public import Scraping
 
@@ -13,6 +14,10 @@ public struct APIContext: Sendable {
     public var targets: ScrapeManager
     /// The rules and their alerts.
     public var rules: RuleScheduler
+    /// The rollbacks.
+    public var rollback: RollbackEngine
+    /// The way to the workloads; nil: none are configured.
+    public var workloads: Forwarder?
     /// The groups and pages.
     public var dispatcher: Dispatcher
     /// The clock.
@@ -30,13 +35,13 @@ public struct APIContext: Sendable {
 
     /// A context by its parts.
     public init(
-        engine: QueryEngine, targets: ScrapeManager, rules: RuleScheduler, dispatcher: Dispatcher,
-        clock: any TimeSource, metrics: @escaping @Sendable () -> [MetricFamily],
+        engine: QueryEngine, targets: ScrapeManager, rules: RuleScheduler, rollback: RollbackEngine,
+        dispatcher: Dispatcher, clock: any TimeSource, metrics: @escaping @Sendable () -> [MetricFamily],
         unreadiness: @escaping @Sendable () -> String?, reload: @escaping @Sendable () async -> String?,
         version: String, startedAt: Timestamp
     ) {
         (self.engine, self.targets, self.clock, self.metrics) = (engine, targets, clock, metrics)
-        (self.rules, self.dispatcher, self.reload) = (rules, dispatcher, reload)
+        (self.rules, self.rollback, self.dispatcher, self.reload) = (rules, rollback, dispatcher, reload)
         (self.unreadiness, self.version, self.startedAt) = (unreadiness, version, startedAt)
     }
 }
@@ -61,6 +66,9 @@ public struct API: Sendable {
         "/api/v1/targets": (["GET"], { api, request in api.targets(request) }),
         "/api/v1/rules": (["GET"], { await $0.rules($1) }),
         "/api/v1/alerts": (["GET"], { api, _ in await api.alerts() }),
+        "/api/vedette/v1/rollbacks": (["GET", "POST"], { try await $0.rollbacks($1) }),
+        "/api/vedette/v1/rollbacks/plan": (["GET"], { try await $0.rollbackPlan($1) }),
+        "/api/vedette/v1/rollbacks/status": (["GET"], { api, _ in await api.rollbackStatus() }),
         "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
         "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
         "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
@@ -86,6 +94,18 @@ public struct API: Sendable {
                 guard request.method == "GET" else { return .text("Method Not Allowed\n", status: 405) }
                 let name = request.path.dropFirst(prefix.count).dropLast(suffix.count)
                 return try labelValues(String(name), request)
+            }
+            if Forwarder.prefixes.contains(where: request.path.hasPrefix) {
+                guard let workloads = context.workloads else {
+                    return .json(
+                        ["error": "no workloads are configured", "cure": "describe them under workloads: in the file"],
+                        status: 404)
+                }
+                return await workloads.forward(request)
+            }
+            let rollbacks = "/api/vedette/v1/rollbacks/"
+            if request.path.hasPrefix(rollbacks) {
+                return try await rollback(String(request.path.dropFirst(rollbacks.count)), request)
             }
             return .text("404 page not found\n", status: 404)
         } catch let error as APIError {

@@ -9,8 +9,7 @@ internal import NIOCore
 /// their own, so that a long query holds up neither the network nor the control plane.
 public struct WebServer: Sendable {
     private let handler: Handler
-    private let host: String
-    private let port: Int
+    private let address: ListenAddress
     private let executor: @Sendable (_ path: String) -> ThreadPoolExecutor
     private let onListening: @Sendable (_ port: Int) -> Void
 
@@ -25,11 +24,11 @@ public struct WebServer: Sendable {
 
     /// A server that does not listen yet; port 0 takes any. `executor` tells on which threads a path is answered.
     public init(
-        host: String, port: Int, executor: @escaping @Sendable (_ path: String) -> ThreadPoolExecutor,
+        _ address: ListenAddress, executor: @escaping @Sendable (_ path: String) -> ThreadPoolExecutor,
         onListening: @escaping @Sendable (_ port: Int) -> Void,
         handler: @escaping Handler
     ) {
-        (self.handler, self.host, self.port) = (handler, host, port)
+        (self.handler, self.address) = (handler, address)
         (self.executor, self.onListening) = (executor, onListening)
     }
 
@@ -42,14 +41,14 @@ public struct WebServer: Sendable {
         logger.logLevel = .critical
         let application = Application(
             responder: responder,
-            configuration: ApplicationConfiguration(address: .hostname(host, port: port), serverName: "Vedette"),
+            configuration: ApplicationConfiguration(address: address.bound, serverName: "Vedette"),
             onServerRunning: { [onListening] channel in onListening(channel.localAddress?.port ?? 0) },
             logger: logger)
         do {
             try await application.run()
         } catch {
             let reason = (error as? IOError).map { unsafe String(cString: strerror($0.errnoCode)) } ?? "\(error)"
-            throw WebServerError(address: "\(host):\(port)", reason: reason)
+            throw WebServerError(address: "\(address)", reason: reason)
         }
     }
 
@@ -90,6 +89,28 @@ public struct WebServer: Sendable {
         return Response(
             status: HTTPResponse.Status(code: answer.status), headers: headers,
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: answer.body)))
+    }
+}
+
+/// Where a server listens.
+public enum ListenAddress: Sendable, Hashable, CustomStringConvertible {
+    case tcp(host: String, port: Int)
+    /// A Unix socket's path, of at most 107 bytes.
+    case unix(path: String)
+
+    /// `host:port`, or the path.
+    public var description: String {
+        switch self {
+        case .tcp(let host, let port): "\(host):\(port)"
+        case .unix(let path): path
+        }
+    }
+
+    fileprivate var bound: BindAddress {
+        switch self {
+        case .tcp(let host, let port): .hostname(host, port: port)
+        case .unix(let path): .unixDomainSocket(path: path)
+        }
     }
 }
 

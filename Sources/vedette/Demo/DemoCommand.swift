@@ -88,7 +88,7 @@ private final class DemoStage: Sendable {
     ) async throws -> Int {
         let (ports, found) = AsyncStream.makeStream(of: Int.self)
         let server = WebServer(
-            host: "127.0.0.1", port: 0, executor: { [handlers] _ in handlers }, onListening: { found.yield($0) },
+            .tcp(host: "127.0.0.1", port: 0), executor: { [handlers] _ in handlers }, onListening: { found.yield($0) },
             handler: handler)
         group.addTask { try await server.run() }
         for await port in ports { return port }

@@ -1,0 +1,91 @@
+internal import Basics
+internal import Model
+internal import Rollback
+
+extension API {
+    /// GET: all rollbacks that are kept, the newest first. POST with `action` and `reason`: a person asks for one.
+    func rollbacks(_ request: APIRequest) async throws -> APIResponse {
+        guard request.method == "POST" else {
+            let active = request.parameter("active") == "true"
+            let runs = await context.rollback.runs.filter { !active || $0.outcome == nil }
+            return .success(["rollbacks": .array(runs.map(\.json))])
+        }
+        guard let action = request.parameter("action") else {
+            throw APIError.badData("the parameter 'action' is missing")
+        }
+        guard let reason = request.parameter("reason") else {
+            throw APIError.badData("the parameter 'reason' is missing: who asks, and why; it is told to the receivers")
+        }
+        return try await answering { () throws(RollbackRefusal) in
+            try await context.rollback.start(action, reason: reason).json
+        }
+    }
+
+    /// GET: one rollback. POST to `ID/cancel`: a person ends it.
+    func rollback(_ path: String, _ request: APIRequest) async throws -> APIResponse {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        switch (parts.count, parts.last, request.method) {
+        case (1, _, "GET"):
+            return try await answering { () throws(RollbackRefusal) in try await context.rollback.run(parts[0]).json }
+        case (2, "cancel", "POST"):
+            let who = request.parameter("by") ?? "a person"
+            return try await answering { () throws(RollbackRefusal) in
+                try await context.rollback.cancel(parts[0], by: who).json
+            }
+        case (1, _, _), (2, "cancel", _): return .text("Method Not Allowed\n", status: 405)
+        default: return .text("404 page not found\n", status: 404)
+        }
+    }
+
+    /// What an action would do now.
+    func rollbackPlan(_ request: APIRequest) async throws -> APIResponse {
+        guard let action = request.parameter("action") else {
+            throw APIError.badData("the parameter 'action' is missing")
+        }
+        return try await answering { () throws(RollbackRefusal) in
+            let (run, notes) = try await context.rollback.plan(action)
+            let steps = zip(run.steps, notes).map { step, note -> JSON in
+                ["step": .string(step.title), "now": .string(note)]
+            }
+            return [
+                "action": .string(action), "includes": .array(run.actions.dropFirst().map { .string($0) }),
+                "steps": .array(steps),
+            ]
+        }
+    }
+
+    /// The guards and what the triggers saw last.
+    func rollbackStatus() async -> APIResponse {
+        let status = await context.rollback.status
+        let triggers = status.triggers.map { reading -> JSON in
+            [
+                "trigger": .string(reading.trigger), "state": .string(reading.state.rawValue),
+                "condition": .string(reading.condition), "action": .string(reading.action),
+                "value": reading.value.map { .string(GoNumber.fixed($0)) } ?? .null,
+                "labels": JSON(reading.labels.dictionary), "at": .string("\(reading.at)"),
+                "firingSince": reading.firedAt.map { .string("\($0)") } ?? .null,
+            ]
+        }
+        return .success([
+            "mode": .string(status.mode.rawValue), "stopped": .bool(status.isStopped),
+            "killSwitch": .string(status.killSwitch),
+            "budget": [
+                "runs": .number(Double(status.budget)), "window": .string(DurationText.format(status.budgetWindow)),
+                "left": .number(Double(status.budgetLeft)),
+            ],
+            "actions": .array(
+                status.actions.map { ["action": .string($0.name), "mode": .string(($0.mode ?? status.mode).rawValue)] }),
+            "triggers": .array(triggers),
+        ])
+    }
+
+    private func answering(_ body: () async throws(RollbackRefusal) -> JSON) async throws -> APIResponse {
+        do throws(RollbackRefusal) {
+            return .success(try await body())
+        } catch {
+            throw APIError(
+                status: error.isUnknown ? 404 : 409, type: error.isUnknown ? "not_found" : "conflict",
+                message: error.description)
+        }
+    }
+}
