@@ -61,7 +61,7 @@ extension DriftDefinition {
             throw map.error("significance", "must be above 0 and not above 0.5; 0.05 is usual")
         }
         let count: Int = try map.take("minimum", default: 200)
-        guard count >= 10 else { throw map.error("minimum", "must be at least 10; the tests say nothing below it") }
+        guard count >= 1 else { throw map.error("minimum", "must be at least 1; 200 is usual") }
         minimum = Double(count)
         evaluations = try map.take("evaluations", default: 3)
         guard (1...10_000).contains(evaluations) else {
