@@ -70,13 +70,14 @@ bench-run:
 	python3 $(SHARED)/bench/detect.py prometheus
 	python3 $(SHARED)/bench/detect.py vedette --binary $(abspath $(BINARY))
 
-install: ## Install the release binary, rules, runbooks and dashboards below PREFIX (/usr/local)
+install: ## Install the release binary, rules, runbooks, examples and dashboards below PREFIX (/usr/local)
 	@[ -x $(BINARY) ] || { echo "$(BINARY) is not there; run: make build" >&2; exit 1; }
 	install -D -m 0755 -s $(BINARY) $(DESTDIR)$(PREFIX)/bin/vedette
-	install -d $(DESTDIR)$(PREFIX)/share/vedette/{rules,runbooks,dashboards}
+	install -d $(DESTDIR)$(PREFIX)/share/vedette/{rules,runbooks,dashboards,examples}
 	install -m 0644 vedette.yaml $(DESTDIR)$(PREFIX)/share/vedette/
 	install -m 0644 rules/*.yml $(DESTDIR)$(PREFIX)/share/vedette/rules/
 	install -m 0644 runbooks/*.md $(DESTDIR)$(PREFIX)/share/vedette/runbooks/
+	install -m 0644 examples/*.yaml $(DESTDIR)$(PREFIX)/share/vedette/examples/
 	install -m 0644 dashboards/*.json $(DESTDIR)$(PREFIX)/share/vedette/dashboards/
 
 clean: ## Remove what was built; data/ stays

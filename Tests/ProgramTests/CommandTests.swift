@@ -62,7 +62,7 @@ import Testing
     }
 
     @Test("the sample configuration and the rules are good") func samples() throws {
-        let outcome = try Program.vedette.run(["check", "config", "vedette.yaml"])
+        let outcome = try Program.vedette.run(["check", "config", "vedette.yaml", "examples/phase3.yaml"])
         #expect(outcome.status == 0, "\(outcome.errors)")
         let rules = try Program.vedette.run([
             "check", "rules", "rules/vedette.yml", "rules/services.yml", "rules/demo.yml",

@@ -37,7 +37,9 @@ public final class Forwarder: Sendable {
         }
         defer { underWay.withLock { $0 -= 1 } }
         let query = request.parameters.map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }
-        let path = request.path.split(separator: "/", omittingEmptySubsequences: false).map { String($0).percentEncoded }
+        let path = request.path.split(separator: "/", omittingEmptySubsequences: false).map {
+            String($0).percentEncoded
+        }
         let sent = HTTPRequest(
             method: request.method,
             url: "http://workloads" + path.joined(separator: "/")
@@ -53,7 +55,8 @@ public final class Forwarder: Sendable {
             switch error {
             case .unreachable, .invalid:
                 return refusal(503, "the workloads do not run now", "they start again by themselves; see /metrics")
-            case .tooLarge: return refusal(502, "the answer is longer than \(Forwarder.answerLimit) bytes", "ask for less")
+            case .tooLarge:
+                return refusal(502, "the answer is longer than \(Forwarder.answerLimit) bytes", "ask for less")
             case .interrupted:
                 return refusal(
                     504, "no answer came within \(DurationText.format(Forwarder.timeout)), or the workloads ended",

@@ -1,5 +1,0 @@
-import Testing
-
-@testable import Rollback
-
-@Suite struct RollbackTests {}
