@@ -139,7 +139,7 @@ public struct DaemonSettings: Sendable {
 
     /// Reads and checks one rule file.
     public static func ruleFile(_ path: String, _ files: any FileSystem) throws(SettingsError) -> RuleFile {
-        try RuleFile(contents(of: path, files, cure: "mend rule_files or the file"), file: path)
+        try RuleFile(contents(of: path, files, cure: "mend rule_files or the file"), file: path, files: files)
     }
 
     private static func contents(

@@ -167,8 +167,8 @@ struct AlertBook: Sendable {
     }
 
     /// Lets time spent down not count towards `for`: pending alerts are as old as when they were last evaluated.
-    mutating func shiftPending(by outage: Milliseconds) {
-        for (fingerprint, alert) in alerts where alert.state == .pending {
+    mutating func shiftPending(by outage: Milliseconds, only chosen: Set<UInt64>? = nil) {
+        for (fingerprint, alert) in alerts where alert.state == .pending && chosen?.contains(fingerprint) ?? true {
             alerts[fingerprint]?.activeAt = alert.activeAt + outage
         }
     }

@@ -38,6 +38,8 @@ public struct RuleDefinition: Sendable, Hashable {
         case recording
         /// Each of its series is an alert.
         case alerting
+        /// Each feature that drifted is an alert.
+        case drift
         /// Its series are held against a threshold, and an action follows.
         case trigger
     }
@@ -45,8 +47,10 @@ public struct RuleDefinition: Sendable, Hashable {
     public var kind: Kind
     /// The series' or the alert's name.
     public var name: String
-    /// What is evaluated.
+    /// What is evaluated; of a drift rule, what is judged.
     public var expression: Expression
+    /// What a drift rule compares; nil for other rules.
+    public var drift: DriftDefinition?
     /// How long an alert is pending before it fires.
     public var hold: Milliseconds
     /// How long an alert fires on after its expression has given nothing.
@@ -84,7 +88,8 @@ public struct RuleDefinition: Sendable, Hashable {
     /// By what it does, wherever it stands.
     public static func == (left: RuleDefinition, right: RuleDefinition) -> Bool {
         left.kind == right.kind && left.name == right.name && left.expression == right.expression
-            && left.hold == right.hold && left.keepFiringFor == right.keepFiringFor && left.labels == right.labels
+            && left.drift == right.drift && left.hold == right.hold && left.keepFiringFor == right.keepFiringFor
+            && left.labels == right.labels
             && left.annotations == right.annotations && left.trigger == right.trigger
     }
     /// By what it does, wherever it stands.

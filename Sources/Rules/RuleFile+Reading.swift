@@ -1,21 +1,30 @@
-internal import Basics
+public import Basics
 internal import Model
 internal import Query
 public import Settings
 internal import Templates
 
 extension RuleFile {
-    /// Reads and checks a rule file; a mistake in an expression or a template has its own place in the file.
-    public init(_ bytes: [UInt8], file: String) throws(SettingsError) {
+    /// Reads and checks a rule file; a mistake in an expression or a template has its own place in the file. `files`
+    /// reads the data files that drift rules name; without it such rules are refused.
+    public init(_ bytes: [UInt8], file: String, files: (any FileSystem)? = nil) throws(SettingsError) {
         path = file
         groups = []
         let root = try SettingsDocument(bytes, file: file).map()
         var places: [String: SourceLocation] = [:]
+        var drifts: [String: SourceLocation] = [:]
         for map in try root.takeMaps("groups") {
-            let group = try GroupDefinition(map, file: file)
+            let group = try GroupDefinition(map, file: file, files)
             if let first = places.updateValue(group.location, forKey: group.name) {
                 throw map.error(
                     "name", "groupname: \(group.name.goQuoted) is repeated in the same file, first at \(first)")
+            }
+            for rule in group.rules where rule.kind == .drift {
+                guard let first = drifts.updateValue(rule.location, forKey: rule.name) else { continue }
+                throw SettingsError(
+                    rule.location,
+                    "drift: \(rule.name.goQuoted) is the name of two rules, first at \(first), and names their series; "
+                        + "rename one")
             }
             groups.append(group)
         }
@@ -24,7 +33,7 @@ extension RuleFile {
 }
 
 extension GroupDefinition {
-    init(_ map: SettingsMap, file: String) throws(SettingsError) {
+    init(_ map: SettingsMap, file: String, _ files: (any FileSystem)?) throws(SettingsError) {
         self.file = file
         location = map.location
         name = try map.require("name")
@@ -36,7 +45,13 @@ extension GroupDefinition {
         let labels = try map.take("labels", default: [String: String]())
         try checkLabelNames(labels, in: map)
         rules = []
-        for rule in try map.takeMaps("rules") { rules.append(try RuleDefinition(rule, under: labels)) }
+        for rule in try map.takeMaps("rules") {
+            if rule.has("drift") {
+                rules.append(try RuleDefinition(drift: rule, under: labels, interval: interval, files: files))
+            } else {
+                rules.append(try RuleDefinition(rule, under: labels))
+            }
+        }
         try map.finish()
     }
 }
@@ -93,7 +108,7 @@ extension RuleDefinition {
         }
     }
 
-    private static func parsed(_ written: SettingsValue) throws(SettingsError) -> Expression {
+    static func parsed(_ written: SettingsValue) throws(SettingsError) -> Expression {
         do {
             return try Expression(parsing: written.text)
         } catch {
@@ -103,14 +118,14 @@ extension RuleDefinition {
         }
     }
 
-    private static func strings(_ map: SettingsMap?) throws(SettingsError) -> [String: String] {
+    static func strings(_ map: SettingsMap?) throws(SettingsError) -> [String: String] {
         guard let map else { return [:] }
         var strings: [String: String] = [:]
         for key in map.keys { strings[key] = try map.take(key) ?? "" }
         return strings
     }
 
-    private static func texts(
+    static func texts(
         _ strings: [String: String], of rule: String, areTemplates: Bool,
         mistake: (String, TemplateError) -> SettingsError
     ) throws(SettingsError) -> [RuleText] {
@@ -130,7 +145,7 @@ extension RuleDefinition {
     }
 
     /// A template's mistake at its own place; the variables that are defined before it do not count.
-    private static func mistake(
+    static func mistake(
         _ error: TemplateError, named name: String, in map: SettingsMap?, at place: SourceLocation
     ) -> SettingsError {
         let shift = error.line == 1 ? TemplateFunctions.prometheusDefinitions.utf8.count : 0
@@ -141,7 +156,7 @@ extension RuleDefinition {
     }
 }
 
-private func checkLabelNames(_ labels: [String: String], in map: SettingsMap) throws(SettingsError) {
+func checkLabelNames(_ labels: [String: String], in map: SettingsMap) throws(SettingsError) {
     for name in labels.keys.sorted() where name.isEmpty || name == Labels.nameLabel {
         throw map.error("labels", "invalid label name: \(name); it is not for labels to change a metric's name")
     }

@@ -65,7 +65,7 @@ actor RuleGroup {
             do { try await clock.sleep(until: schedule.next) } catch { return }
             guard !isRetired else { return }
             guard let due = schedule.due(clock) else { continue }
-            if due.jump != 0 { for index in rules.indices { rules[index].book.shift(by: due.jump) } }
+            if due.jump != 0 { for index in rules.indices { rules[index].shift(by: due.jump) } }
             if due.missed > 0 { counters.missed.add(due.missed) }
             await evaluate(at: due.slot, clock)
         }
@@ -117,6 +117,9 @@ actor RuleGroup {
     private func decide(
         _ index: Int, at moment: Timestamp, in group: RuleGroupIdentity
     ) throws(RuleFailure) -> (AlertDecision, TriggerReading?) {
+        if let drift = rules[index].definition.drift {
+            return (try rules[index].drift(by: drift, at: moment, in: group, context), nil)
+        }
         let result: [VectorSample]
         do {
             result = try context.engine.instant(rules[index].definition.expression, at: moment - group.queryOffset)
@@ -128,7 +131,7 @@ actor RuleGroup {
         var sight: TriggerReading?
         switch rules[index].definition.kind {
         case .recording: decision.samples = try rules[index].recorded(result, limit: group.limit)
-        case .alerting: decision = try rules[index].advance(result, at: moment, in: group, context)
+        case .alerting, .drift: decision = try rules[index].advance(result, at: moment, in: group, context)
         case .trigger:
             if let trigger = rules[index].definition.trigger {
                 sight = try rules[index].sight(result, of: trigger, at: moment, in: group, context, &decision)
@@ -233,9 +236,10 @@ actor RuleGroup {
             evaluationSeconds: Double(evaluationNanoseconds) / 1e9, lastEvaluation: lastEvaluation,
             rules: rules.map { rule in
                 RuleStatus(
-                    definition: rule.definition, health: rule.health, lastError: rule.lastError,
+                    definition: rule.definition, hold: rule.hold(in: identity), health: rule.health,
+                    lastError: rule.lastError,
                     evaluationSeconds: Double(rule.evaluationNanoseconds) / 1e9, lastEvaluation: rule.lastEvaluation,
-                    alerts: rule.book.sorted.filter { $0.state != .inactive })
+                    alerts: rule.book.sorted.filter { $0.state != .inactive }, driftFeatures: rule.driftMemory.features)
             })
     }
 

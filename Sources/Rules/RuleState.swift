@@ -44,6 +44,8 @@ struct RuleState {
     var lastError: String?
     var evaluationNanoseconds: UInt64 = 0
     var lastEvaluation: Timestamp?
+    /// What a drift rule keeps.
+    var driftMemory = DriftMemory()
 
     init(
         _ definition: RuleDefinition, identity: String, restoring entries: [StoredAlert] = [],
@@ -64,6 +66,13 @@ struct RuleState {
         (restoredEvaluation, unseen, settledAt) = (other.restoredEvaluation, other.unseen, other.settledAt)
         (health, lastError, lastEvaluation) = (other.health, other.lastError, other.lastEvaluation)
         evaluationNanoseconds = other.evaluationNanoseconds
+        driftMemory = other.driftMemory
+    }
+
+    /// Moves every moment, when the wall clock was moved.
+    mutating func shift(by jump: Milliseconds) {
+        book.shift(by: jump)
+        driftMemory.shift(by: jump)
     }
 
     // MARK: Recording
@@ -103,7 +112,7 @@ struct RuleState {
         }
         unseen = now < settledAt ? unseen.subtracting(candidates.keys) : []
         var next = book.next(
-            candidates, at: now, hold: definition.hold, keepFiringFor: definition.keepFiringFor,
+            candidates, at: now, hold: hold(in: group), keepFiringFor: definition.keepFiringFor,
             frozen: unseen.union(holding))
         if group.limit > 0, next.activeCount > group.limit {
             // What fires goes on firing: an excess of alerts is no good news.
@@ -161,6 +170,7 @@ struct RuleState {
                     labels: sample.labels.dictionary, externalLabels: context.externalLabels.dictionary,
                     externalURL: context.externalURL, value: sample.value)
             var labels = sample.labels.withoutName
+            if definition.kind == .drift { labels = labels.dropping(DriftJudgement.passingLabels) }
             for text in definition.labels { labels[text.name] = text.expanded(data, in: environment) }
             labels["alertname"] = definition.name
             var annotations: [String: String] = [:]

@@ -11,6 +11,8 @@ public enum RuleHealth: String, Sendable, Hashable {
 public struct RuleStatus: Sendable {
     /// What it is.
     public var definition: RuleDefinition
+    /// How long an alert of it is pending: `for`, or the evaluations that a drift has to last.
+    public var hold: Milliseconds
     /// Whether its last evaluation succeeded.
     public var health: RuleHealth
     /// Why it did not.
@@ -21,6 +23,8 @@ public struct RuleStatus: Sendable {
     public var lastEvaluation: Timestamp?
     /// Pending and firing alerts, sorted by labels.
     public var alerts: [ActiveAlert]
+    /// The features of a drift rule as the last evaluation left them, by name.
+    public var driftFeatures: [DriftFeature] = []
 
     /// Where the rule stands as a whole: firing before pending before inactive.
     public var state: ActiveAlert.State {

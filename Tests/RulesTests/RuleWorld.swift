@@ -10,12 +10,13 @@ struct RuleWorld {
     let recorder: AlertRecorder
     let clock = StandingClock()
     let scheduler: RuleScheduler
+    let files: MemoryFiles
 
     init(
         _ yaml: String, store: MemorySource = MemorySource(), recorder: AlertRecorder = AlertRecorder(),
-        at start: Timestamp = at(0), adjust: (inout RuleContext) -> Void = { _ in }
+        at start: Timestamp = at(0), files: MemoryFiles = MemoryFiles(), adjust: (inout RuleContext) -> Void = { _ in }
     ) async throws {
-        (self.store, self.recorder) = (store, recorder)
+        (self.store, self.recorder, self.files) = (store, recorder, files)
         var context = RuleContext(engine: QueryEngine(source: store), samples: store, alerts: recorder)
         adjust(&context)
         scheduler = RuleScheduler(context, restoring: recorder)
@@ -24,7 +25,7 @@ struct RuleWorld {
     }
 
     func load(_ yaml: String) async throws {
-        let groups = try RuleFile(Array(yaml.utf8), file: "r.yaml").groups
+        let groups = try RuleFile(Array(yaml.utf8), file: "r.yaml", files: files).groups
         await scheduler.update(to: groups, at: clock.now())
     }
 

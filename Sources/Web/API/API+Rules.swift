@@ -38,7 +38,7 @@ extension API {
             members = [
                 JSON.Member("state", .string(rule.state.rawValue)), JSON.Member("name", .string(definition.name)),
                 JSON.Member("query", .string(rule.query)),
-                JSON.Member("duration", .number(Double(definition.hold) / 1000)),
+                JSON.Member("duration", .number(Double(rule.hold) / 1000)),
                 JSON.Member("keepFiringFor", .number(Double(definition.keepFiringFor) / 1000)),
                 JSON.Member("labels", JSON(definition.labelTexts)),
                 JSON.Member("annotations", JSON(definition.annotationTexts)),
@@ -54,9 +54,29 @@ extension API {
         members += [
             JSON.Member("evaluationTime", .number(rule.evaluationSeconds)),
             JSON.Member("lastEvaluation", .string(rule.lastEvaluation?.rfc3339(trimmed: true) ?? never)),
+            // A drift rule is an alerting rule to those who know no other kinds.
             JSON.Member("type", .string(definition.kind == .recording ? "recording" : "alerting")),
         ]
+        if definition.kind == .drift {
+            members.append(JSON.Member("driftFeatures", .array(rule.driftFeatures.map(driftFeature))))
+        }
         return .object(members)
+    }
+
+    private static func driftFeature(_ feature: DriftFeature) -> JSON {
+        [
+            "feature": .string(feature.name), "state": .string(feature.state.name),
+            "notes": .array(feature.notes.map(JSON.string)),
+            "referenceCount": .number(feature.referenceCount), "currentCount": .number(feature.currentCount),
+            "tests": .array(
+                feature.results.map { result in
+                    [
+                        "test": .string(result.test.rawValue), "score": .number(result.score),
+                        "threshold": .number(result.threshold), "pValue": .number(result.probability),
+                        "adjustedPValue": .number(result.adjusted), "law": .string(result.law),
+                    ]
+                }),
+        ]
     }
 
     private static func alert(_ alert: ActiveAlert) -> JSON {
