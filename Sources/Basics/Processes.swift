@@ -17,6 +17,8 @@ public struct ProcessLimits: Sendable, Hashable {
 public struct ProcessRequest: Sendable, Hashable {
     /// The program, looked up in PATH when it has no slash, and its arguments. No shell reads them.
     public var arguments: [String]
+    /// The program's file, when it is another than its first argument says.
+    public var file: String?
     /// Added to our own environment.
     public var environment: [String: String]
     /// Where it starts; nil: where we are.
@@ -28,10 +30,10 @@ public struct ProcessRequest: Sendable, Hashable {
 
     /// A request by its parts.
     public init(
-        _ arguments: [String], environment: [String: String] = [:], directory: String? = nil,
+        _ arguments: [String], file: String? = nil, environment: [String: String] = [:], directory: String? = nil,
         limits: ProcessLimits = ProcessLimits(), endsWithParent: Bool = false
     ) {
-        (self.arguments, self.environment, self.directory) = (arguments, environment, directory)
+        (self.arguments, self.file, self.environment, self.directory) = (arguments, file, environment, directory)
         (self.limits, self.endsWithParent) = (limits, endsWithParent)
     }
 }

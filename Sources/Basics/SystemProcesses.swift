@@ -85,7 +85,7 @@ private final class RunningChild: ChildProcess {
         let code = unsafe withCStrings(request.arguments) { arguments in
             unsafe withCStrings(environment) { environment in
                 unsafe vedette_spawn(
-                    arguments, environment, request.directory ?? "", output ?? -1,
+                    request.file ?? program, arguments, environment, request.directory ?? "", output ?? -1,
                     Int64(request.limits.memoryBytes ?? 0), Int64(request.limits.openFiles ?? 0),
                     Int32(request.limits.niceness), request.endsWithParent ? 1 : 0, &pid)
             }

@@ -43,7 +43,7 @@ static inline int vedette_output_pipe(int *reading, int *writing) {
 // Starts a program in a session of its own; 0 with its pid, or an errno. An empty directory is ours. `output` takes its output and errors when it is
 // not negative. Between fork and exec nothing allocates or locks: other threads may hold the allocator.
 static inline int vedette_spawn(
-    char *const *arguments, char *const *environment, const char *directory, int output, int64_t memory_bytes,
+    const char *file, char *const *arguments, char *const *environment, const char *directory, int output, int64_t memory_bytes,
     int64_t open_files, int niceness, int ends_with_parent, int *pid_out) {
     int report[2];
     if (pipe2(report, O_CLOEXEC) != 0) return errno;
@@ -77,7 +77,7 @@ static inline int vedette_spawn(
         failed |= nothing < 0 || dup2(nothing, 0) < 0;
         if (output >= 0) failed |= dup2(output, 1) < 0 || dup2(output, 2) < 0;
         if (*directory) failed |= chdir(directory) != 0;
-        if (!failed) execvpe(arguments[0], arguments, environment);
+        if (!failed) execvpe(file, arguments, environment);
         int code = errno ? errno : EINVAL;
         ssize_t written = write(report[1], &code, sizeof code);
         _exit(written == sizeof code ? 127 : 126);

@@ -5,7 +5,7 @@ internal import Transport
 
 /// How the workloads' process is started.
 struct WorkloadCommand: Sendable, Hashable {
-    /// The program and its arguments.
+    /// The program's arguments; its file is that of this very process, whatever was put in its place since.
     var arguments: [String]
     /// What it may take.
     var limits: ProcessLimits
@@ -76,7 +76,8 @@ final class WorkloadChild: MetricsSource {
 
     /// One life of the child; why it ended.
     private func live(_ command: WorkloadCommand) async -> String {
-        let request = ProcessRequest(command.arguments, limits: command.limits, endsWithParent: true)
+        let request = ProcessRequest(
+            command.arguments, file: "/proc/self/exe", limits: command.limits, endsWithParent: true)
         let child: any ChildProcess
         switch await world.processes.start(request) {
         case .failure(let error): return error.description
