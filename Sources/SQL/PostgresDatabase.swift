@@ -86,7 +86,7 @@ public final class PostgresDatabase: SQLDatabase {
         unsafe keywords.append(nil)
         unsafe values.append(nil)
         let made = unsafe PQconnectStartParams(keywords, values, 1)
-        for unsafetext in unsafe keywords + values { unsafe free(UnsafeMutablePointer(mutating: text)) }
+        unsafe (keywords + values).forEach { unsafe free(UnsafeMutablePointer(mutating: $0)) }
         guard let made = unsafe made else { throw SQLError(.unreachable, "no memory for a connection") }
         unsafe handle = made
         self.clock = clock

@@ -31,7 +31,7 @@ public struct PostgresCluster: Sendable {
     }()
 
     private struct Failure: Error, CustomStringConvertible { let description: String }
-    private static let server = Mutex<Int32>(0)
+    private static let stopping = Mutex("")
 
     private static let started: Result<PostgresCluster, any Error> = Result {
         guard let programs else { throw Failure(description: "PostgreSQL is not installed") }
@@ -54,17 +54,12 @@ public struct PostgresCluster: Sendable {
                 "\(programs)/pg_ctl", "-D", "\(folder)/data", "-l", "\(folder)/log", "-w", "-o",
                 "-c fsync=off -c listen_addresses= -c unix_socket_directories=\(folder) -c max_connections=50", "start",
             ])
-        let pid = try String(contentsOfFile: "\(folder)/data/postmaster.pid", encoding: .utf8)
-        server.withLock { $0 = Int32(pid.prefix { $0.isNumber }) ?? 0 }
-        folderToRemove.withLock { $0 = folder }
-        atexit {
-            let pid = PostgresCluster.server.withLock { $0 }
-            if pid > 1 { kill(pid, SIGQUIT) }
-            try? FileManager.default.removeItem(atPath: PostgresCluster.folderToRemove.withLock { $0 })
+        stopping.withLock {
+            $0 = "runuser -u postgres -- \(programs)/pg_ctl -D \(folder)/data -s -w -m immediate stop; rm -rf \(folder)"
         }
+        atexit { unsafe system(PostgresCluster.stopping.withLock { $0 }) }
         return PostgresCluster(folder: folder)
     }
-    private static let folderToRemove = Mutex("")
 
     private static func run(_ arguments: [String]) throws {
         let outcome = try Program(path: "/usr/bin/env").run(arguments, in: "/tmp")
