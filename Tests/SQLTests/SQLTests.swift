@@ -1,5 +1,0 @@
-import Testing
-
-@testable import SQL
-
-@Suite struct SQLTests {}
