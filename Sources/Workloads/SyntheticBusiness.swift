@@ -30,7 +30,8 @@ public struct SyntheticBusiness: Sendable {
     ///
     /// - Returns: How many rows were written, by table.
     @discardableResult
-    public func fill(_ database: any SQLDatabase, now: Timestamp) async throws(SQLError) -> [(table: String, rows: Int)] {
+    public func fill(_ database: any SQLDatabase, now: Timestamp) async throws(SQLError) -> [(table: String, rows: Int)]
+    {
         try await database.migrate(BusinessTables.migrations, now: now)
         for table in [BusinessTables.customers, BusinessTables.realtime] {
             guard try await database.query("SELECT 1 FROM \(table.name) LIMIT 1").isEmpty else {
@@ -73,7 +74,8 @@ public struct SyntheticBusiness: Sendable {
         // Numbered at last, so that the numbers are in no order of customers.
         for index in purchases.indices { purchases[index][0] = .int(index + 1) }
         return [
-            (BusinessTables.customers, rows), (BusinessTables.snapshots, snapshots), (BusinessTables.outcomes, outcomes),
+            (BusinessTables.customers, rows), (BusinessTables.snapshots, snapshots),
+            (BusinessTables.outcomes, outcomes),
             (BusinessTables.predictions, predictions), (BusinessTables.usage, usage),
             (BusinessTables.purchases, purchases),
         ] + trials + events(customers, &random)
@@ -161,7 +163,9 @@ public struct SyntheticBusiness: Sendable {
         _ customers: [Customer], _ random: inout SeededRandom, _ purchases: inout [[SQLValue]]
     ) -> [(SQLTable, [[SQLValue]])] {
         var (assignments, experiments, results): ([[SQLValue]], [[SQLValue]], [[SQLValue]]) = ([], [], [])
-        let uplift = ["realtime_intelligence": 0.10, "property_vision": 0.02, "churn_prevention": 0.06, "ai_coaching": 0.04]
+        let uplift = [
+            "realtime_intelligence": 0.10, "property_vision": 0.02, "churn_prevention": 0.06, "ai_coaching": 0.04,
+        ]
         let began = max(firstDay, lastDay - 120)
         for (feature, effect) in uplift.sorted(by: { $0.key < $1.key }) {
             experiments.append([
@@ -231,7 +235,9 @@ public struct SyntheticBusiness: Sendable {
             let kinds: [SQLValue] = ["lead_update", "price_change", "message", "alert"]
             return [kinds[Int.random(in: 0..<4, using: &random)], latency(28, &random)]
         case BusinessTables.vision.name:
-            return [.text("property-\(Int.random(in: 0..<5000, using: &random))"), latency(900, &random), share(&random)]
+            return [
+                .text("property-\(Int.random(in: 0..<5000, using: &random))"), latency(900, &random), share(&random),
+            ]
         case BusinessTables.interventions.name:
             let stages: [SQLValue] = ["early_warning", "active_risk", "critical"]
             let channels: [SQLValue] = ["email", "phone", "in_app"]

@@ -108,7 +108,8 @@ public struct WorkloadSettings: Sendable, Hashable {
 
     /// A host of what is set, its models and state in `directory/workloads`.
     public func host(
-        database settings: DatabaseSettings, directory: String, files: any FileSystem, secrets: @escaping Secret.FileReader,
+        database settings: DatabaseSettings, directory: String, files: any FileSystem,
+        secrets: @escaping Secret.FileReader,
         clock: any TimeSource, log: any LogSink, random: SharedRandom, version: String = ""
     ) throws(SQLError) -> WorkloadHost {
         let database = try settings.open(directory: directory, files: secrets, clock: clock)

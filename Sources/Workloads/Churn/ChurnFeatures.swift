@@ -71,7 +71,8 @@ public struct ChurnInput: Sendable, Hashable {
         for member in members where !known.contains(member.name) {
             let near = member.name.nearest(among: known).map { "did you mean '\($0)'?" }
             throw WorkloadRefusal(
-                422, "\(prefix)unknown field '\(member.name)'", cure: near ?? "known are \(known.joined(separator: ", "))")
+                422, "\(prefix)unknown field '\(member.name)'",
+                cure: near ?? "known are \(known.joined(separator: ", "))")
         }
         func name(_ field: String) throws(WorkloadRefusal) -> String {
             guard let value = json[field], value != .null else { return "" }
@@ -96,7 +97,9 @@ public struct ChurnInput: Sendable, Hashable {
     /// Nil when a value is missing or is none.
     init?(customer: String, tenant: String, values: [Double?]) {
         let found = values.compactMap { $0 }
-        guard found.count == ChurnFeature.allCases.count, found.allSatisfy({ $0.isFinite && $0 >= 0 }) else { return nil }
+        guard found.count == ChurnFeature.allCases.count, found.allSatisfy({ $0.isFinite && $0 >= 0 }) else {
+            return nil
+        }
         (self.customer, self.tenant, self.values) = (customer, tenant, found)
     }
 
@@ -107,7 +110,8 @@ public struct ChurnInput: Sendable, Hashable {
             let names = PlanTier.allCases.map { "'\($0.name)'" }.joined(separator: ", ")
             if let text = value.string, let tier = PlanTier(text) { return Double(tier.rawValue) }
             if let rank = value.integer, PlanTier(rawValue: rank) != nil { return Double(rank) }
-            let found = value.string.map { "'\($0.prefix(40))'" } ?? value.number.map { GoNumber.shortest($0) } ?? value.kind
+            let found =
+                value.string.map { "'\($0.prefix(40))'" } ?? value.number.map { GoNumber.shortest($0) } ?? value.kind
             throw WorkloadRefusal(422, "\(prefix)plan_tier is \(found)", cure: "give one of \(names), or 0 to 3")
         }
         guard let number = value.number else {

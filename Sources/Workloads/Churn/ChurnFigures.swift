@@ -137,7 +137,8 @@ final class ChurnFigures: Sendable {
         if let quality = state.quality {
             families.append(
                 MetricFamily(
-                    .gauge, "data_quality_score_current", "The share of training rows without a missing or wrong value.",
+                    .gauge, "data_quality_score_current",
+                    "The share of training rows without a missing or wrong value.",
                     [(["model": "churn"] as Labels, quality)]))
         }
         return families

@@ -49,7 +49,9 @@ public struct ChurnSettings: Sendable, Hashable {
             }
             try gate.finish()
         }
-        for (key, value) in [("every", every), ("time_limit", timeLimit), ("judge_every", judgeEvery), ("horizon", horizon)] {
+        for (key, value) in [
+            ("every", every), ("time_limit", timeLimit), ("judge_every", judgeEvery), ("horizon", horizon),
+        ] {
             guard value >= 1000 else { throw map.error(key, "must be at least 1s") }
         }
         guard (50...1_000_000).contains(rows) else { throw map.error("rows", "must be from 50 to 1000000") }

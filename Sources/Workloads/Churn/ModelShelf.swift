@@ -63,7 +63,9 @@ struct ModelShelf: Sendable {
         // Above the current one only a training that was cut short can stand: it was never in use.
         let candidates = versions().filter { $0 <= found.newest ?? .max }
         if found.newest == nil, !candidates.isEmpty { found.newest = candidates.last }
-        if let newest = found.newest, candidates.last != newest { found.problems.append("version \(newest) is missing") }
+        if let newest = found.newest, candidates.last != newest {
+            found.problems.append("version \(newest) is missing")
+        }
         for version in candidates.reversed() {
             do throws(WorkloadRefusal) {
                 found.model = try model(version)

@@ -97,7 +97,10 @@ final class PredictionLog: Sendable {
         return [
             MetricFamily(
                 .counter, "churn_prediction_log_rows_total", "Logged predictions by what became of them.",
-                [(["outcome": "written"] as Labels, Double(written)), (["outcome": "dropped"] as Labels, Double(dropped))]),
+                [
+                    (["outcome": "written"] as Labels, Double(written)),
+                    (["outcome": "dropped"] as Labels, Double(dropped)),
+                ]),
             MetricFamily(.gauge, "churn_prediction_log_waiting", "Predictions that wait to be logged.", waiting),
             MetricFamily(
                 .gauge, "churn_prediction_log_failing", "Failed tries to log since the last that went well.", failures),

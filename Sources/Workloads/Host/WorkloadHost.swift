@@ -33,7 +33,9 @@ public actor WorkloadHost: MetricsSource, WorkloadRunner {
         (self.clock, self.log, self.version) = (clock, log, version)
         figures = WorkloadFigures(workloads)
         var routes: [String: [String: WorkloadEndpoint]] = [:]
-        for endpoint in workloads.flatMap(\.endpoints) { routes[endpoint.path, default: [:]][endpoint.method] = endpoint }
+        for endpoint in workloads.flatMap(\.endpoints) {
+            routes[endpoint.path, default: [:]][endpoint.method] = endpoint
+        }
         self.routes = routes
     }
 

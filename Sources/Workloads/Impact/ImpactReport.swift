@@ -45,7 +45,8 @@ public struct ConversionLift: Sendable, Hashable {
     public var interval: ClosedRange<Double>? {
         guard let rates, let value else { return nil }
         let (a, b) = (rates.control, rates.treatment)
-        let variance = b * (1 - b) / Double(treatment) / (a * a) + a * (1 - a) / Double(control) * b * b / (a * a * a * a)
+        let variance =
+            b * (1 - b) / Double(treatment) / (a * a) + a * (1 - a) / Double(control) * b * b / (a * a * a * a)
         let half = 1.959_963_984_540_054 * variance.squareRoot()
         return value - half...value + half
     }

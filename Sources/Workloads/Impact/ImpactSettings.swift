@@ -131,7 +131,8 @@ public struct ImpactSettings: Sendable, Hashable {
         if let name: String = try map.take("time_zone") {
             guard let zone = CivilZone(name, files: files) else {
                 throw map.error(
-                    "time_zone", "there is no zone '\(name)'; write it as Europe/Berlin, and see that tzdata is installed")
+                    "time_zone",
+                    "there is no zone '\(name)'; write it as Europe/Berlin, and see that tzdata is installed")
             }
             self.zone = zone
         }

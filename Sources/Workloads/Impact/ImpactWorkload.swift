@@ -45,10 +45,12 @@ public final class ImpactWorkload: Workload {
     @concurrent public func run(_ context: WorkloadContext) async throws -> WorkloadReport {
         let last = yesterday(context.now)
         let table = BusinessTables.metrics
-        let newest = try await context.database.query("SELECT MAX(metric_date) AS d FROM \(table.name)").first?["d"].text
+        let newest = try await context.database.query("SELECT MAX(metric_date) AS d FROM \(table.name)").first?["d"]
+            .text
         var first = newest.flatMap(CivilDate.init)?.adding(days: 1 - Int64(settings.recomputedDays))
         if first == nil { first = try await firstDay(context.database) }
-        let start = max(first?.daysSinceEpoch ?? last.daysSinceEpoch, last.daysSinceEpoch - ImpactWorkload.longestReport)
+        let start = max(
+            first?.daysSinceEpoch ?? last.daysSinceEpoch, last.daysSinceEpoch - ImpactWorkload.longestReport)
         var rows = 0
         // A month at a time: each part is short enough for everybody else.
         for month in stride(from: min(start, last.daysSinceEpoch), through: last.daysSinceEpoch, by: 31) {
@@ -241,7 +243,9 @@ public final class ImpactWorkload: Workload {
             fresh.rates = try ImpactWorkload.rates(settings, connection, through: last)
             for feature in settings.features {
                 let range = last - ImpactWorkload.window + 1...last
-                guard let lift = try ImpactWorkload.lift(feature.name, settings, connection, range)?.value else { continue }
+                guard let lift = try ImpactWorkload.lift(feature.name, settings, connection, range)?.value else {
+                    continue
+                }
                 fresh.lifts.append((feature.name, lift))
             }
             let table = BusinessTables.interventions.name
@@ -380,7 +384,8 @@ public final class ImpactWorkload: Workload {
                 figures.leadsSaved),
             MetricFamily(.gauge, "churn_interventions_total", "Interventions against churn in all.", total),
             MetricFamily(.gauge, "churn_interventions_delivered", "Those that were delivered.", delivered),
-            MetricFamily(.gauge, "churn_interventions_successful", "Those after which the customer stayed.", successful),
+            MetricFamily(
+                .gauge, "churn_interventions_successful", "Those after which the customer stayed.", successful),
         ]
     }
 }
