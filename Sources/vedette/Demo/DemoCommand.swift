@@ -16,9 +16,17 @@ struct DemoCommand: AsyncParsableCommand {
 
     @Option(help: "Chooses the victims and the second.") var seed: UInt64 = 1
     @Option(help: "The rule file.") var rules = "rules/demo.yml"
-    @Option(help: "The longest it may take, in seconds.") var seconds = 58.0
+    @Option(help: "The longest it may take, in seconds.") var seconds = 85.0
+    @Flag(help: "Fill a database with three years of a synthetic business instead, and play nothing.") var data = false
+    @Option(help: "With --data: the configuration that names the database.") var config = "vedette.yaml"
+    @Option(help: "With --data: where relative paths of the database start.") var dataDir = "data"
+    @Option(help: "With --data: how many days there are.") var days = 1096
+    @Option(help: "With --data: how many customers there are.") var customers = 3000
 
     func run() async throws {
+        if data {
+            return try await DemoData(seed: seed, days: days, customers: customers).fill(config: config, dataDir)
+        }
         tuneAllocator()
         let stage = DemoStage(seed: seed)
         let directory = try TemporaryDirectory()
