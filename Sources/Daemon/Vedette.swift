@@ -172,7 +172,8 @@ public final class Vedette: Sendable {
 
     private func discovery(_ settings: DaemonSettings) -> Discovery {
         Discovery(
-            jobs: settings.jobs + (WorkloadCommand.job(settings, options).map { [$0] } ?? []), checks: settings.checks, files: world.files, figures: scrapeFigures, log: world.log)
+            jobs: settings.jobs + (WorkloadCommand.job(settings, options).map { [$0] } ?? []), checks: settings.checks,
+            files: world.files, figures: scrapeFigures, log: world.log)
     }
 
     /// Syncs the log and lets old samples go.
@@ -248,7 +249,9 @@ public final class Vedette: Sendable {
     }
 
     private func metrics() -> [MetricFamily] {
-        let sources: [any MetricsSource] = [store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher]
+        let sources: [any MetricsSource] = [
+            store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher,
+        ]
         let reload = reload.withLock { $0 }
         return sources.flatMap { $0.metrics() } + ProcessFigures.metrics(files: world.files) + [
             MetricFamily(.gauge, "vedette_build_info", "What is running.", [(["version": Vedette.version], 1)]),

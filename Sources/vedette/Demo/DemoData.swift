@@ -10,7 +10,7 @@ struct DemoData {
     let days: Int
     let customers: Int
 
-    func fill(config: String, _ dataDirectory: String) async throws {
+    func fill(config: String, _ dataDirectory: String, isQuiet: Bool = false) async throws {
         let (files, clock) = (SystemFiles(), SystemClock())
         do {
             guard days >= 30, customers >= 10 else {
@@ -25,6 +25,7 @@ struct DemoData {
             let business = SyntheticBusiness(
                 seed: seed, until: today.adding(days: -1), days: days, customers: customers)
             let rows = try await business.fill(database, now: now)
+            if isQuiet { return }
             Output.rows(["table", "rows"], rows.map { [$0.table, "\($0.rows)"] }, .table)
             Output.line("seed \(seed), \(days) days up to \(today.adding(days: -1).text), in \(database.address)")
         } catch let refusal as Refusal {
