@@ -4,12 +4,12 @@ public struct ProcessLimits: Sendable, Hashable {
     public var memoryBytes: Int?
     /// Open files; nil: as we have.
     public var openFiles: Int?
-    /// How much it yields to others, 0 to 19.
-    public var niceness = 0
+    /// Whether it runs only when nothing else wants the processor (`SCHED_IDLE`).
+    public var yields = false
 
     /// No limits.
-    public init(memoryBytes: Int? = nil, openFiles: Int? = nil, niceness: Int = 0) {
-        (self.memoryBytes, self.openFiles, self.niceness) = (memoryBytes, openFiles, niceness)
+    public init(memoryBytes: Int? = nil, openFiles: Int? = nil, yields: Bool = false) {
+        (self.memoryBytes, self.openFiles, self.yields) = (memoryBytes, openFiles, yields)
     }
 }
 

@@ -51,7 +51,7 @@ private final class RunningChild: ChildProcess {
     func signal(_ number: Int32) {
         state.withLock { state in
             if number == SIGKILL { state.isKilled = true }
-            // It leads a session, and so a process group, of its own.
+            // It leads a process group of its own.
             if state.pid > 0, !state.isReaped { kill(-state.pid, number) }
         }
     }
@@ -87,7 +87,7 @@ private final class RunningChild: ChildProcess {
                 unsafe vedette_spawn(
                     request.file ?? program, arguments, environment, request.directory ?? "", output ?? -1,
                     Int64(request.limits.memoryBytes ?? 0), Int64(request.limits.openFiles ?? 0),
-                    Int32(request.limits.niceness), request.endsWithParent ? 1 : 0, &pid)
+                    request.limits.yields ? 1 : 0, request.endsWithParent ? 1 : 0, &pid)
             }
         }
         guard code == 0 else {

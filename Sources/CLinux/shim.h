@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -40,11 +41,11 @@ static inline int vedette_output_pipe(int *reading, int *writing) {
     return fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 ? errno : 0;
 }
 
-// Starts a program in a session of its own; 0 with its pid, or an errno. An empty directory is ours. `output` takes its output and errors when it is
+// Starts a program in a session or process group of its own; 0 with its pid, or an errno. An empty directory is ours. `output` takes its output and errors when it is
 // not negative. Between fork and exec nothing allocates or locks: other threads may hold the allocator.
 static inline int vedette_spawn(
     const char *file, char *const *arguments, char *const *environment, const char *directory, int output, int64_t memory_bytes,
-    int64_t open_files, int niceness, int ends_with_parent, int *pid_out) {
+    int64_t open_files, int yields, int ends_with_parent, int *pid_out) {
     int report[2];
     if (pipe2(report, O_CLOEXEC) != 0) return errno;
     sigset_t all, old;
@@ -57,7 +58,9 @@ static inline int vedette_spawn(
         sigset_t none;
         sigemptyset(&none);
         pthread_sigmask(SIG_SETMASK, &none, 0);
-        int failed = setsid() < 0;
+        // A session has a share of the processor of its own (sched_autogroup), within which alone it could yield: who is to
+        // yield to us stays in ours, at the head of its own process group.
+        int failed = (yields ? setpgid(0, 0) : setsid()) < 0;
         if (ends_with_parent) {
             failed |= prctl(PR_SET_PDEATHSIG, SIGKILL) != 0;
             if (getppid() != parent) _exit(127);
@@ -72,7 +75,8 @@ static inline int vedette_spawn(
             struct rlimit limit = {(rlim_t)open_files, (rlim_t)open_files};
             failed |= setrlimit(RLIMIT_NOFILE, &limit) != 0;
         }
-        if (niceness > 0) failed |= setpriority(PRIO_PROCESS, 0, niceness) != 0;
+        struct sched_param none_wanted = {0};
+        if (yields) failed |= sched_setscheduler(0, 5 /* SCHED_IDLE */, &none_wanted) != 0;
         int nothing = open("/dev/null", O_RDONLY);
         failed |= nothing < 0 || dup2(nothing, 0) < 0;
         if (output >= 0) failed |= dup2(output, 1) < 0 || dup2(output, 2) < 0;

@@ -74,7 +74,7 @@ final class WorkloadChild: MetricsSource {
         state.withLock { $0.isUp = true }
         defer { state.withLock { $0.isUp = false } }
         world.log.write(LogEvent(.info, "workloads-started", "the workloads run as process \(child.identifier)"))
-        yieldToAll(child.identifier)
+        goFirst(child.identifier)
         return await withTaskGroup(of: String?.self) { life in
             life.addTask { await child.end()?.description }
             life.addTask { [self] in
@@ -115,14 +115,10 @@ final class WorkloadChild: MetricsSource {
         return (try? await world.workloads.send(request)) != nil
     }
 
-    /// What cannot be set is left as it is: a container may forbid it, and then the priority alone helps.
-    private func yieldToAll(_ process: Int32) {
-        // A session has a share of the processor of its own (sched_autogroup), which a process's priority says nothing
-        // about.
-        for (name, value) in [("autogroup", "19"), ("oom_score_adj", "500")] {
-            guard let file = try? world.files.open("/proc/\(process)/\(name)", .readWrite) else { continue }
-            try? unsafe file.write(Array(value.utf8).span.bytes, at: 0)
-        }
+    /// The first to go when the memory of the machine is spent. Where a container forbids it, it is left as it is.
+    private func goFirst(_ process: Int32) {
+        guard let file = try? world.files.open("/proc/\(process)/oom_score_adj", .readWrite) else { return }
+        try? unsafe file.write(Array("500".utf8).span.bytes, at: 0)
     }
 
     func metrics() -> [MetricFamily] {

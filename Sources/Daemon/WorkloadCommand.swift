@@ -33,7 +33,7 @@ struct WorkloadCommand: Sendable, Hashable {
             "vedette", "workloads", "serve", "--config", options.configuration, "--data-dir", options.dataDirectory,
         ]
         limits = ProcessLimits(
-            memoryBytes: settings.workloads.memory, openFiles: settings.workloads.openFiles, niceness: 10)
+            memoryBytes: settings.workloads.memory, openFiles: settings.workloads.openFiles, yields: true)
     }
 
     /// The job that scrapes it.

@@ -262,7 +262,7 @@ struct RollbackBook: Sendable {
             case .noData: open.append("\(trigger) has no data")
             case .pending, .firing:
                 open.append(
-                    "\(trigger) is at " + (reading.value.map { GoNumber.shortest($0, exponentFrom: 21) } ?? "?"))
+                    "\(trigger) is at \(reading.value?.forPeople ?? "?")")
             }
         }
         return (open.isEmpty, open.joined(separator: "; "))
