@@ -110,9 +110,9 @@ import Testing
                 let row = try #require(
                     try await database.query(
                         "SELECT COUNT(*) AS uses, "
-                            + "SUM(CASE WHEN \(law.condition) THEN CAST(\(law.benefit) AS BIGINT) ELSE 0 END) AS benefit, "
-                            + "CAST(\(law.day) AS BIGINT) * \(period.days) + COUNT(*) * \(law.use) AS cost FROM \(law.table) "
-                            + "WHERE occurred_at >= ? AND occurred_at < ?", moments
+                            + "SUM(CASE WHEN \(law.condition) THEN CAST(\(law.benefit) AS BIGINT) ELSE 0 END) "
+                            + "AS benefit, CAST(\(law.day) AS BIGINT) * \(period.days) + COUNT(*) * \(law.use) AS cost "
+                            + "FROM \(law.table) WHERE occurred_at >= ? AND occurred_at < ?", moments
                     ).first)
                 let place = "\(zone) \(period.name) \(law.feature)"
                 #expect(try row.integer("uses") > 0, "\(place)")

@@ -37,8 +37,8 @@ public final class ChurnWorkload: Workload {
 
     /// A workload whose models stand in `folder/churn`.
     ///
-    /// - Parameter logDatabase: Where predictions are logged; a connection of its own, so that a long training is not in
-    ///   the way.
+    /// - Parameter logDatabase: Where predictions are logged; a connection of its own, so that a long training is not
+    ///   in the way.
     public init(
         _ settings: ChurnSettings, logDatabase: any SQLDatabase, folder: String, files: any FileSystem,
         clock: any TimeSource, log: any LogSink, random: SharedRandom
