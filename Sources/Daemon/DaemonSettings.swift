@@ -6,6 +6,7 @@ public import Rules
 public import Scraping
 public import Settings
 public import Storage
+public import Workloads
 
 /// The daemon's file, `vedette.yaml`: each section belongs to the room that reads it.
 public struct DaemonSettings: Sendable {
@@ -25,6 +26,10 @@ public struct DaemonSettings: Sendable {
     public var rollback = RollbackSettings()
     /// Triggers whose metric no rule records and no service is said to export: they need a series in the store.
     public var unrecordedTriggers: [(metric: String, problem: SettingsError)] = []
+    /// `database`.
+    public var database = DatabaseSettings()
+    /// `workloads`.
+    public var workloads = WorkloadSettings()
     /// `route`, `receivers`.
     public var notifying = NotifyingSettings.none
     /// What is odd and yet no mistake.
@@ -42,6 +47,8 @@ public struct DaemonSettings: Sendable {
         try readTargets(map)
         try readRules(map, files)
         if let part = try map.takeMap("storage") { storage = try StorageSettings(from: part) }
+        database = try DatabaseSettings(from: map)
+        if let part = try map.takeMap("workloads") { workloads = try WorkloadSettings(from: part, files: files) }
         if let part = try map.takeMap("rollback") { rollback = try RollbackSettings(from: part) }
         try readTriggers(map, file: path)
         try map.refuse(

@@ -10,6 +10,7 @@ internal import Storage
 internal import Synchronization
 internal import Transport
 public import Web
+internal import Workloads
 
 /// What is given at the start, beside the file.
 public struct StartOptions: Sendable {
@@ -19,6 +20,8 @@ public struct StartOptions: Sendable {
     public var dataDirectory: String
     /// Where people reach the daemon, for links in pages.
     public var externalURL: String
+    /// Whether the workloads run as a child of this process; the demo and tests do without.
+    public var hostsWorkloads = false
 
     /// Options by their parts.
     public init(configuration: String, dataDirectory: String, externalURL: String) {
@@ -43,6 +46,7 @@ public final class Vedette: Sendable {
     private let engine: QueryEngine
     private let dispatcher: Dispatcher
     private let rollback: RollbackEngine
+    private let child: WorkloadChild
     private let scheduler: RuleScheduler
     private let startedAt: Timestamp
     private let settings: Mutex<DaemonSettings>
@@ -82,6 +86,7 @@ public final class Vedette: Sendable {
             killSwitch: "\(options.dataDirectory)/rollback.stop")
         rollbackContext.externalLabels = settings.externalLabels
         rollback = RollbackEngine(settings.rollback, rollbackContext)
+        child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
         var context = RuleContext(engine: engine, samples: store, alerts: dispatcher)
         context.rollback = rollback
         context.interval = settings.evaluationInterval
@@ -137,6 +142,7 @@ public final class Vedette: Sendable {
                 work.addTask { [self] in await manager.run(clock: world.clock) }
                 work.addTask { [self] in await scheduler.run(world.clock) }
                 work.addTask { [self] in await rollback.run() }
+                work.addTask { [self] in await child.run() }
                 work.addTask { [self] in await keepUp() }
                 isReady.withLock { $0 = true }
                 for await _ in stopping.stream {}
@@ -166,7 +172,8 @@ public final class Vedette: Sendable {
 
     private func discovery(_ settings: DaemonSettings) -> Discovery {
         Discovery(
-            jobs: settings.jobs, checks: settings.checks, files: world.files, figures: scrapeFigures, log: world.log)
+            jobs: settings.jobs + (WorkloadCommand.job(settings, options).map { [$0] } ?? []), checks: settings.checks,
+            files: world.files, figures: scrapeFigures, log: world.log)
     }
 
     /// Syncs the log and lets old samples go.
@@ -207,6 +214,11 @@ public final class Vedette: Sendable {
             world.log.write(LogEvent(.error, "reload-failed", "\(error); the configuration in force stays"))
             return error.description
         }
+        do {
+            child.replace(try WorkloadCommand(fresh, options))
+        } catch {
+            world.log.write(LogEvent(.error, "workloads-not-started", "\(error)"))
+        }
         settings.withLock { $0 = fresh }
         await dispatcher.replace(fresh.notifying)
         await rollback.replace(fresh.rollback, triggers: fresh.triggerNames)
@@ -223,17 +235,23 @@ public final class Vedette: Sendable {
 
     /// The HTTP interface over this daemon.
     public var api: API {
-        API(
+        var context =
             APIContext(
                 engine: engine, targets: manager, rules: scheduler, rollback: rollback, dispatcher: dispatcher,
                 clock: world.clock,
                 metrics: { [self] in metrics() },
                 unreadiness: { [self] in isReady.withLock { $0 } ? nil : "Vedette is starting or stopping." },
-                reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt))
+                reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt)
+        if options.hostsWorkloads, !settings.withLock({ $0.workloads.isEmpty }) {
+            context.workloads = Forwarder(world.workloads, socket: WorkloadCommand.socket(options))
+        }
+        return API(context)
     }
 
     private func metrics() -> [MetricFamily] {
-        let sources: [any MetricsSource] = [store, journal, scrapeFigures, manager, scheduler, rollback, dispatcher]
+        let sources: [any MetricsSource] = [
+            store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher,
+        ]
         let reload = reload.withLock { $0 }
         return sources.flatMap { $0.metrics() } + ProcessFigures.metrics(files: world.files) + [
             MetricFamily(.gauge, "vedette_build_info", "What is running.", [(["version": Vedette.version], 1)]),

@@ -3,18 +3,6 @@ internal import Model
 internal import Synchronization
 internal import Transport
 
-/// How the workloads' process is started.
-struct WorkloadCommand: Sendable, Hashable {
-    /// The program's arguments; its file is that of this very process, whatever was put in its place since.
-    var arguments: [String]
-    /// What it may take.
-    var limits: ProcessLimits
-    /// The Unix socket that it serves.
-    var socket: String
-    /// Changes when its configuration does, so that it is started anew.
-    var configuration: Int
-}
-
 /// Keeps `vedette workloads` running: starts it, restarts it with a growing pause, kills it when it does not answer.
 ///
 /// Nothing of the daemon waits for it. It yields the processor to everything else and is the first to go when the

@@ -261,7 +261,7 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
         let since = run.causes.compactMap(\.firedAt).min() ?? run.createdAt
         // No price is known where the impact of the features is not counted.
         guard
-            let hourly = try? context.engine.instant("sum(phase3_value_per_hour{feature=~\(names)})", at: now)
+            let hourly = try? context.engine.instant("sum(phase3_benefit_per_hour{feature=~\(names)})", at: now)
                 .value.samples.first?.value, hourly.isFinite
         else { return nil }
         let hours = Double((run.finishedAt ?? now) - since) / 3_600_000

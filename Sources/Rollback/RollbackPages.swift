@@ -1,4 +1,5 @@
 internal import Basics
+internal import Glibc
 internal import Model
 
 /// What receivers are told of a run: one incident, from its beginning to its outcome.
@@ -16,7 +17,10 @@ enum RollbackPages {
             "summary": summary(run), "description": description(run), "runbook_url": "runbooks/Rollback.md",
             "rollback": run.id,
         ]
-        if let cost { annotations["cost"] = cost }
+        if let cost {
+            annotations["cost"] = cost
+            annotations["description", default: ""] += "\nCost: \(cost)"
+        }
         return Announcement(
             id: "\(run.id)-\(number)", thread: run.thread,
             alert: Alert(
@@ -72,8 +76,17 @@ enum RollbackPages {
 
     private static func text(_ cause: RollbackCause) -> String {
         guard cause.trigger != nil else { return cause.text }
-        let value = cause.value.map { ", it is \(GoNumber.shortest($0, exponentFrom: 21))" } ?? ""
+        let value = cause.value.map { ", it is \($0.forPeople)" } ?? ""
         let labels = cause.labels.withoutName
         return cause.text + value + (labels.isEmpty ? "" : " at \(labels)")
+    }
+}
+
+extension Double {
+    /// With six significant digits, as people read it.
+    var forPeople: String {
+        guard isFinite, self != 0 else { return GoNumber.shortest(self, exponentFrom: 21) }
+        let scale = pow(10, 5 - log10(abs(self)).rounded(.down))
+        return GoNumber.shortest(scale.isFinite ? (self * scale).rounded() / scale : self, exponentFrom: 21)
     }
 }

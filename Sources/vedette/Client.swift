@@ -15,6 +15,22 @@ struct Client: ParsableArguments {
                 maximumResponseBytes: 256 << 20))
     }
 
+    /// A document of the workloads, which have no envelope.
+    func document(_ path: String, _ parameters: [(String, String)] = []) async throws -> JSON {
+        let query = Client.form(parameters)
+        let response = try await exchange(
+            HTTPRequest(
+                url: url + path + (query.isEmpty ? "" : "?\(query)"), timeout: 130_000, maximumResponseBytes: 64 << 20))
+        guard let body = try? JSON(parsing: response.body) else {
+            throw Refusal("\(url) answers HTTP \(response.status), and not as a daemon does; check --url")
+        }
+        guard response.status == 200 else {
+            let cure = body["cure"]?.string.map { "; \($0)" } ?? ""
+            throw Refusal((body["error"]?.string ?? "HTTP \(response.status)") + cure)
+        }
+        return body
+    }
+
     /// The `data` of the answer to a form.
     func post(_ path: String, _ parameters: [(String, String)]) async throws -> JSON {
         try await send(
@@ -28,16 +44,19 @@ struct Client: ParsableArguments {
         parameters.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
     }
 
-    private func send(_ request: HTTPRequest) async throws -> JSON {
+    private func exchange(_ request: HTTPRequest) async throws -> HTTPResponse {
         let transport = CurlTransport(clock: SystemClock())
         defer { transport.stop() }
-        let response: HTTPResponse
         do throws(TransportError) {
-            response = try await transport.send(request)
+            return try await transport.send(request)
         } catch {
             throw Refusal(
                 "no daemon answers at \(url): \(error); start it with `vedette run` or name its address with --url")
         }
+    }
+
+    private func send(_ request: HTTPRequest) async throws -> JSON {
+        let response = try await exchange(request)
         guard let body = try? JSON(parsing: response.body), let status = body["status"]?.string else {
             throw Refusal("\(url) answers HTTP \(response.status), and not as a daemon does; check --url")
         }

@@ -10,6 +10,7 @@ struct Main: AsyncParsableCommand {
         version: Vedette.version,
         subcommands: [
             RunCommand.self, CheckCommand.self, QueryCommand.self, AlertsCommand.self, RollbackCommand.self,
+            WorkloadsCommand.self, ImpactCommand.self,
             NotifyCommand.self, DemoCommand.self,
         ])
 }

@@ -145,7 +145,10 @@ enum RollbackText {
                 + (run["finished_at"] == nil ? "" : ", ended \(moment(run["finished_at"]))"),
         ]
         for cause in run["causes"]?.array ?? [] {
-            let value = cause["value"]?.string.map { ", it was \($0)" } ?? ""
+            let value =
+                cause["value"]?.string.flatMap(Double.init).map { number in
+                    ", it was " + GoNumber.shortest((number * 1000).rounded() / 1000, exponentFrom: 21)
+                } ?? ""
             lines.append("because \(cause["text"]?.string ?? "")\(value)")
         }
         return lines + [""]

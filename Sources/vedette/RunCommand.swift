@@ -31,10 +31,10 @@ struct RunCommand: AsyncParsableCommand {
                 throw Refusal("--retention: '\(retention)' is no duration of at least 1m; write it as 15d or 12h")
             }
             settings.storage.maximumAge = min(settings.storage.maximumAge, kept)
-            vedette = try Vedette(
-                StartOptions(
-                    configuration: config, dataDirectory: dataDir, externalURL: externalUrl ?? "http://\(listen)"),
-                settings: settings, world: world)
+            var options = StartOptions(
+                configuration: config, dataDirectory: dataDir, externalURL: externalUrl ?? "http://\(listen)")
+            options.hostsWorkloads = true
+            vedette = try Vedette(options, settings: settings, world: world)
         } catch {
             throw Refusal("\(error)")
         }

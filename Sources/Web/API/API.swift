@@ -116,7 +116,7 @@ public struct API: Sendable {
     }
 
     private func metrics() -> APIResponse {
-        APIResponse(contentType: API.metricsContentType, body: API.page(context.metrics()))
+        .metrics(context.metrics())
     }
 
     private func reload() async -> APIResponse {

@@ -1,4 +1,5 @@
 public import Basics
+public import Model
 
 /// A request as the handlers see it: no socket, no framework.
 public struct APIRequest: Sendable {
@@ -66,6 +67,10 @@ public struct APIResponse: Sendable {
         (self.status, self.contentType, self.body) = (status, contentType, body)
     }
 
+    /// Families as Prometheus reads them.
+    public static func metrics(_ families: [MetricFamily]) -> APIResponse {
+        APIResponse(contentType: API.metricsContentType, body: API.page(families))
+    }
     /// Plain text.
     public static func text(_ text: String, status: Int = 200) -> APIResponse {
         APIResponse(status: status, contentType: "text/plain; charset=utf-8", body: Array(text.utf8))

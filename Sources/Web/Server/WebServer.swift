@@ -63,7 +63,10 @@ public struct WebServer: Sendable {
         } catch {
             return response(.text("the body did not come within \(readLimit / 1000) s\n", status: 408))
         }
-        let isForm = request.headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
+        // What is passed on is passed on as it came, whatever type the client says that it has.
+        let isForm =
+            !Forwarder.prefixes.contains(where: request.uri.path.hasPrefix)
+            && request.headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
         let call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm)

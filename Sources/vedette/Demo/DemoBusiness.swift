@@ -45,12 +45,18 @@ final class DemoBusiness: Sendable {
         var counts: [Service: [Double]] = [:]
         var sums: [Service: Double] = [:]
         var lastSecond = 0.0
+        var feature = Array(repeating: 0.0, count: 6)
     }
 
     let incident: Incident
+    /// Whether the release that runs is the bad one.
+    private let isReleaseBad: @Sendable () -> Bool
     private let state = Mutex(State())
 
-    init(seed: UInt64) { incident = Incident(seed: seed) }
+    init(seed: UInt64, isReleaseBad: @escaping @Sendable () -> Bool) {
+        incident = Incident(seed: seed)
+        self.isReleaseBad = isReleaseBad
+    }
 
     /// Whether the service answers at that second.
     func isDead(_ service: Service, at second: Double) -> Bool {
@@ -58,8 +64,12 @@ final class DemoBusiness: Sendable {
     }
 
     private func factor(_ service: Service, at second: Double) -> Double {
-        service == incident.slow && second >= incident.begin && second < incident.end ? 9 : 1
+        service == incident.slow && isReleaseBad() ? 9 : 1
     }
+
+    /// The bounds of the feature that the bad release shifts, and how many of 40 observations are in each bucket.
+    static let featureBounds: [Double] = [2, 5, 10, 20, 40]
+    static let usualFeature: [Double] = [4, 8, 14, 9, 4, 1], shiftedFeature: [Double] = [18, 14, 5, 2, 1, 0]
 
     /// Moves every counter on to that second: 40 observations a second around the service's present latency.
     private func advance(_ state: inout State, to second: Double) {
@@ -75,15 +85,18 @@ final class DemoBusiness: Sendable {
                     counts[bucket] += 1
                     state.counts[service] = counts
                 }
+                guard service == incident.slow else { continue }
+                let shape = isReleaseBad() ? DemoBusiness.shiftedFeature : DemoBusiness.usualFeature
+                for (index, count) in shape.enumerated() { state.feature[index] += count / 10 }
             }
         }
     }
 
     /// The service's page at that second.
     func page(of service: Service, at second: Double) -> String {
-        let (counts, sum) = state.withLock { state in
+        let (counts, sum, feature) = state.withLock { state in
             advance(&state, to: second)
-            return (state.counts[service] ?? [], state.sums[service] ?? 0)
+            return (state.counts[service] ?? [], state.sums[service] ?? 0, state.feature)
         }
         let (series, _, bounds) = service.latency
         let total = counts.reduce(0, +)
@@ -100,6 +113,7 @@ final class DemoBusiness: Sendable {
             }
             page += "\(series)_sum \(sum)\n\(series)_count \(total)\n"
         }
+        if service == incident.slow { page += DemoBusiness.featurePage(feature) }
         page += "# TYPE request_count counter\nrequest_count \(total)\n"
         page += "# TYPE error_count counter\nerror_count \((total / 500).rounded(.down))\n"
         if service == .websocket {
@@ -111,5 +125,39 @@ final class DemoBusiness: Sendable {
             page += "# TYPE data_quality_score_current gauge\ndata_quality_score_current 0.97\n"
         }
         return page
+    }
+
+    private static func featurePage(_ counts: [Double]) -> String {
+        var (page, below) = ("# TYPE model_input histogram\n", 0.0)
+        for (index, count) in counts.enumerated() {
+            below += count.rounded(.down)
+            let bound = index < featureBounds.count ? GoNumber.fixed(featureBounds[index]) : "+Inf"
+            page += "model_input_bucket{feature=\"session_duration\",le=\"\(bound)\"} \(below)\n"
+        }
+        return page + "model_input_count{feature=\"session_duration\"} \(below)\n"
+    }
+
+    /// What the feature was like when its model was trained, as a drift rule's reference file.
+    static var featureReference: String {
+        var below = 0.0
+        let buckets = usualFeature.enumerated().map { index, count -> JSON in
+            below += count * 100
+            let bound = index < featureBounds.count ? GoNumber.fixed(featureBounds[index]) : "+Inf"
+            return ["le": .string(bound), "count": .number(below)]
+        }
+        return JSON.object([.init("features", ["session_duration": ["buckets": .array(buckets)]])]).text
+    }
+}
+
+extension DemoBusiness.Service {
+    /// The trigger of the ladder's last step, and the flag of the feature that goes off.
+    var rollback: (metric: String, threshold: Int, flag: String)? {
+        switch self {
+        case .websocket: ("websocket_latency_p95", 200, "realtime_intelligence")
+        case .ml: ("ml_inference_latency_p95", 100, "churn_prevention")
+        case .vision: ("vision_analysis_latency_p95", 3000, "property_vision")
+        case .coaching: ("coaching_analysis_latency_p95", 3000, "ai_coaching")
+        case .churn, .crm: nil
+        }
     }
 }
