@@ -65,7 +65,7 @@ import Testing
         let outcome = try Program.vedette.run(["check", "config", "vedette.yaml", "examples/phase3.yaml"])
         #expect(outcome.status == 0, "\(outcome.errors)")
         let rules = try Program.vedette.run([
-            "check", "rules", "rules/vedette.yml", "rules/services.yml", "rules/demo.yml",
+            "check", "rules", "rules/vedette.yml", "rules/services.yml", "rules/demo.yml", "rules/drift.yml",
         ])
         #expect(rules.status == 0, "\(rules.errors)")
     }

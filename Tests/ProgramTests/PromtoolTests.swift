@@ -60,7 +60,8 @@ struct PromtoolTests {
 
     @Test("it accepts the rules that ship, and their tests pass") func rules() throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: "\(Program.root)/rules").filter {
-            $0.hasSuffix(".yml")
+            // Prometheus does not know drift rules.
+            $0.hasSuffix(".yml") && $0 != "drift.yml"
         }
         #expect(names.count >= 3)
         let outcome = try #require(promtool).run(["check", "rules"] + names.map { "rules/\($0)" })

@@ -13,7 +13,7 @@ struct RuleText {
         return line?.dropFirst(key.count + 2).trimmingCharacters(in: CharacterSet(charactersIn: "\""))
     }
 
-    /// The alerts of a rule file. Rules begin with `- alert:` or `- record:`, groups with `- name:`.
+    /// The alerts of a rule file. Rules begin with `- alert:`, `- drift:` or `- record:`, groups with `- name:`.
     static func alerts(in path: String) throws -> [RuleText] {
         var alerts: [RuleText] = []
         var current: (name: String, place: String, lines: [String])?
@@ -23,7 +23,7 @@ struct RuleText {
                 if let done = current { alerts.append(RuleText(name: done.name, place: done.place, lines: done.lines)) }
                 current = nil
             }
-            if line.hasPrefix("- alert: ") {
+            if line.hasPrefix("- alert: ") || line.hasPrefix("- drift: ") {
                 current = (name: String(line.dropFirst(9)), place: "\(path):\(index + 1)", lines: [])
             } else {
                 current?.lines.append(line)
@@ -43,7 +43,7 @@ struct RuleText {
     private func alerts() throws -> [RuleText] { try ContentTests.ruleFiles.flatMap { try RuleText.alerts(in: $0) } }
 
     @Test("the rules are found") func found() throws {
-        #expect(ContentTests.ruleFiles == ["rules/demo.yml", "rules/services.yml", "rules/vedette.yml"])
+        #expect(ContentTests.ruleFiles == ["rules/demo.yml", "rules/drift.yml", "rules/services.yml", "rules/vedette.yml"])
         #expect(try alerts().count > 40)
     }
 

@@ -28,7 +28,7 @@ public final class ChurnWorkload: Workload {
     private let shelf: ModelShelf
     private let clock: any TimeSource
     private let log: any LogSink
-    private let predictions: PredictionLog
+    let predictions: PredictionLog
     private let figures = ChurnFigures()
     private let serving = Mutex(Serving())
 
@@ -37,8 +37,8 @@ public final class ChurnWorkload: Workload {
 
     /// A workload whose models stand in `folder/churn`.
     ///
-    /// - Parameter logDatabase: Where predictions are logged; a connection of its own, so that a long training is not in
-    ///   the way.
+    /// - Parameter logDatabase: Where predictions are logged; a connection of its own, so that a long training is not
+    ///   in the way.
     public init(
         _ settings: ChurnSettings, logDatabase: any SQLDatabase, folder: String, files: any FileSystem,
         clock: any TimeSource, log: any LogSink, random: SharedRandom
@@ -115,7 +115,7 @@ public final class ChurnWorkload: Workload {
         let sql =
             settings.query == nil
             ? "SELECT \(ChurnFeature.names.joined(separator: ", ")), churned FROM \(BusinessTables.snapshots.name) "
-                + "WHERE churned IS NOT NULL ORDER BY observed_at DESC LIMIT \(limit)"
+                + "WHERE churned IS NOT NULL ORDER BY observed_at DESC, tenant_id, user_id LIMIT \(limit)"
             : own
         return try await database.perform(timeout: settings.timeLimit / 2) { connection throws(SQLError) in
             var rows = LabelledRows(width: ChurnFeature.allCases.count)
@@ -131,7 +131,9 @@ public final class ChurnWorkload: Workload {
                     let value = row[feature.rawValue]
                     guard feature == .planTier else { return value.number }
                     if let text = value.text { return PlanTier(text).map { Double($0.rawValue) } }
-                    return value.number.flatMap { number in (0...3).contains(number) ? number.rounded() : nil }
+                    return value.number.flatMap { Int(exactly: $0) }.flatMap(PlanTier.init(rawValue:)).map {
+                        Double($0.rawValue)
+                    }
                 }
                 guard let label = row["churned"].number, label == 0 || label == 1,
                     let input = ChurnInput(customer: "", tenant: "", values: values)
@@ -154,7 +156,10 @@ public final class ChurnWorkload: Workload {
                 + "OR (p.probability < 0.5 AND o.churned = 0) THEN 1 ELSE 0 END) AS hits "
                 + "FROM \(names.0) p JOIN \(names.1) o ON o.tenant_id = p.tenant_id AND o.user_id = p.user_id "
                 + "AND o.observed_at > p.predicted_at AND o.observed_at <= p.predicted_at + ? "
-                + "WHERE p.predicted_at > ?",
+                // Of several outcomes the first is the one that was predicted.
+                + "WHERE p.predicted_at > ? AND NOT EXISTS (SELECT 1 FROM \(names.1) e "
+                + "WHERE e.tenant_id = p.tenant_id AND e.user_id = p.user_id AND e.observed_at > p.predicted_at "
+                + "AND e.observed_at < o.observed_at)",
             [.integer(settings.horizon), .integer((context.now - 2 * settings.horizon).milliseconds)])
         let count = Int(rows.first?["n"].integer ?? 0)
         let hits = rows.first?["hits"].integer ?? 0

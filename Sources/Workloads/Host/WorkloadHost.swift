@@ -44,9 +44,29 @@ public actor WorkloadHost: MetricsSource, WorkloadRunner {
         restore()
         for workload in workloads { await workload.start() }
         await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.migrate() }
             for workload in workloads {
                 group.addTask { await workload.accompany() }
                 group.addTask { await self.keep(workload) }
+            }
+        }
+    }
+
+    /// Makes the tables before anybody needs them: what logs or reports does not wait for the first run, which may be
+    /// days away after a restart.
+    private func migrate() async {
+        var pause: Milliseconds = 1000
+        while !isMigrated.withLock({ $0 }) {
+            do throws(SQLError) {
+                try await database.migrate(BusinessTables.migrations, now: clock.now())
+                isMigrated.withLock { $0 = true }
+            } catch {
+                if pause == 1000 {
+                    log.write(
+                        LogEvent(.warning, "workload-tables", "The workloads' tables cannot be made now: \(error)"))
+                }
+                do throws(CancellationError) { try await clock.sleep(for: pause) } catch { return }
+                pause = min(pause * 2, 60_000)
             }
         }
     }
