@@ -21,7 +21,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test peers lint bench kill-test rollback-kill-test install clean
+.PHONY: help setup setup-tests build run test peers lint bench kill-test rollback-kill-test isolation-test install clean
 
 help: ## Tell what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -51,6 +51,9 @@ kill-test: build ## Kill the daemon at random moments while alerts fire; no page
 
 rollback-kill-test: build ## Kill the daemon at each journal write of a rollback; nothing may be done twice
 	scripts/rollback-kill-test --binary $(BINARY)
+
+isolation-test: build ## Measure pages and rollbacks while the workloads spin, hang and are killed
+	scripts/isolation-test --binary $(BINARY)
 
 lint: setup-tests ## Check format, rules and scripts
 	swift format lint --strict --recursive Sources Tests Package.swift
