@@ -43,7 +43,8 @@ struct RuleText {
     private func alerts() throws -> [RuleText] { try ContentTests.ruleFiles.flatMap { try RuleText.alerts(in: $0) } }
 
     @Test("the rules are found") func found() throws {
-        #expect(ContentTests.ruleFiles == ["rules/demo.yml", "rules/drift.yml", "rules/services.yml", "rules/vedette.yml"])
+        #expect(
+            ContentTests.ruleFiles == ["rules/demo.yml", "rules/drift.yml", "rules/services.yml", "rules/vedette.yml"])
         #expect(try alerts().count > 40)
     }
 

@@ -10,7 +10,8 @@ enum Exceptions {
         "Sources/Basics/Simulation/SimulatedExecutor.swift": "starts the simulated world's own task, on itself",
         "Sources/Transport/CurlTransport.swift": "libcurl's loop blocks; tests put a simulated network in its place",
         "Sources/Daemon/World.swift": "a scrape loop has a thread of its own; tests drive its pure step instead",
-        "Sources/Basics/SystemProcesses.swift": "a child ends with the thread that started it, and waiting for it blocks",
+        "Sources/Basics/SystemProcesses.swift":
+            "a child ends with the thread that started it, and waiting for it blocks",
     ]
 
     /// Promises of thread safety that the compiler can't check.

@@ -192,6 +192,25 @@ import Testing
         #expect(report.csv.split(separator: "\n")[2] == "total,1,0,0.00,0.00,0.00,,,0.0,0.00,,,")
     }
 
+    @Test(
+        "money is read exactly; a decimal comma is a mistake",
+        arguments: [
+            ("265,000", 265_000_000_000), ("2_000.5", 2_000_500_000), ("-2.5", -2_500_000), ("0.000001", 1),
+            ("1,234,567.89", 1_234_567_890_000), ("0,05", nil), ("0,050", nil), ("1,", nil), (",5", nil),
+            ("1,,000", nil),
+            ("1000,000", nil), ("1.", nil), ("", nil), ("-", nil), ("1e3", nil), ("0.0000001", nil),
+            ("99999999999999", nil), ("1.000,5", nil),
+        ] as [(String, Int64?)])
+    func money(text: String, micros: Int64?) { #expect(Money(text)?.micros == micros) }
+
+    @Test("amounts are told in cents, halves to even, and exactly") func amounts() {
+        #expect(Money(micros: 5_000).description == "0.00" && Money(micros: 15_000).description == "0.02")
+        #expect(Money(micros: -12_505_000).description == "-12.50" && Money(micros: -4_000).description == "0.00")
+        #expect(Money(micros: -12_505_000).exact == "-12.505" && Money(micros: 1).exact == "0.000001")
+        #expect(
+            Money(micros: 5).scaled(by: 1, over: 2).micros == 2 && Money(micros: 7).scaled(by: 1, over: 2).micros == 4)
+    }
+
     @Test("a lift and its interval by hand") func lift() throws {
         let lift = ConversionLift(treatment: 1000, treatmentSuccesses: 120, control: 1000, controlSuccesses: 100)
         #expect(abs(try #require(lift.value) - 0.2) < 1e-12)

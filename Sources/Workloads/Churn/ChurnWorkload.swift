@@ -163,6 +163,7 @@ public final class ChurnWorkload: Workload {
             [.integer(settings.horizon), .integer((context.now - 2 * settings.horizon).milliseconds)])
         let count = Int(rows.first?["n"].integer ?? 0)
         let hits = rows.first?["hits"].integer ?? 0
+        guard !Task.isCancelled else { throw CancellationError() }
         figures.state.withLock { state in
             state.judged = count
             state.accuracy = count > 0 ? Double(hits) / Double(count) : nil

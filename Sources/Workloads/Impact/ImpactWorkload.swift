@@ -265,6 +265,7 @@ public final class ImpactWorkload: Workload {
             fresh.leadsSaved = saved?["n"].integer ?? 0
             return fresh
         }
+        guard !Task.isCancelled else { return }
         figures.withLock { $0 = fresh }
     }
 

@@ -21,6 +21,7 @@ public struct Money: Hashable, Comparable, Sendable {
     static func fixed(_ text: String, places: Int) -> Int64? {
         let isNegative = text.hasPrefix("-")
         let digits = text.utf8.dropFirst(isNegative ? 1 : 0)
+        guard isGrouped(digits) else { return nil }
         var (value, seen, point) = (Int64(0), 0, -1)
         for byte in digits {
             if byte == UInt8(ascii: "."), point < 0 {
@@ -42,6 +43,17 @@ public struct Money: Hashable, Comparable, Sendable {
             value = product
         }
         return isNegative ? -value : value
+    }
+
+    /// Whether `,` and `_` stand where thousands are told apart: `0,05` is a mistake, not five.
+    private static func isGrouped(_ digits: Substring.UTF8View) -> Bool {
+        let whole = digits.prefix { $0 != UInt8(ascii: ".") }
+        let groups = whole.split(omittingEmptySubsequences: false) {
+            $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "_")
+        }
+        guard groups.count > 1, let first = groups.first else { return true }
+        return (1...3).contains(first.count) && first.first != UInt8(ascii: "0")
+            && groups.dropFirst().allSatisfy { $0.count == 3 }
     }
 
     /// Smaller first.
