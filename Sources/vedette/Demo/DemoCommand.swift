@@ -5,8 +5,8 @@ internal import Settings
 internal import Synchronization
 internal import Web
 
-/// `vedette demo`: six simulated services and a bad release: it is seen, paged, rolled back, verified and priced; all on
-/// loopback, in less than 90 seconds.
+/// `vedette demo`: six simulated services and a bad release: it is seen, paged, rolled back, verified and priced; all
+/// on loopback, in less than 90 seconds.
 ///
 /// What it prints was read back from the daemon's API, from a receiver's recorded request, or from Redis. It exits
 /// with 1 when the incident was not paged and resolved on both receivers, or not rolled back.
