@@ -41,6 +41,22 @@ static inline int vedette_output_pipe(int *reading, int *writing) {
     return fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 ? errno : 0;
 }
 
+// Keeps this process from the first of its processors, where there are several: whoever wakes there need not wait for
+// the scheduler to take the place of what spins on all of them. What may not be set is left as it is.
+static inline void vedette_leave_one_processor(void) {
+    unsigned long mask[128] = {0};
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    int count = 0, first = -1;
+    for (int bit = 0; bit < bytes * 8; bit++) {
+        if (!(mask[bit / 64] >> (bit % 64) & 1)) continue;
+        if (first < 0) first = bit;
+        count++;
+    }
+    if (count < 2) return;
+    mask[first / 64] &= ~(1ul << (first % 64));
+    syscall(SYS_sched_setaffinity, 0, bytes, mask);
+}
+
 // Starts a program in a session or process group of its own; 0 with its pid, or an errno. An empty directory is ours. `output` takes its output and errors when it is
 // not negative. Between fork and exec nothing allocates or locks: other threads may hold the allocator.
 static inline int vedette_spawn(
@@ -76,7 +92,10 @@ static inline int vedette_spawn(
             failed |= setrlimit(RLIMIT_NOFILE, &limit) != 0;
         }
         struct sched_param none_wanted = {0};
-        if (yields) failed |= sched_setscheduler(0, 5 /* SCHED_IDLE */, &none_wanted) != 0;
+        if (yields) {
+            failed |= sched_setscheduler(0, 5 /* SCHED_IDLE */, &none_wanted) != 0;
+            vedette_leave_one_processor();
+        }
         int nothing = open("/dev/null", O_RDONLY);
         failed |= nothing < 0 || dup2(nothing, 0) < 0;
         if (output >= 0) failed |= dup2(output, 1) < 0 || dup2(output, 2) < 0;
