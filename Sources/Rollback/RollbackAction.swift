@@ -6,6 +6,8 @@ internal import Settings
 public struct RollbackAction: Sendable, Hashable {
     /// After a run, its action rests. Default: 30 min.
     public static let defaultCooldown: Milliseconds = 1_800_000
+    /// How long a trigger may stay true after what was done.
+    static let defaultClearance: Milliseconds = 300_000
 
     /// How triggers and people name it.
     public var name: String
@@ -24,7 +26,7 @@ public struct RollbackAction: Sendable, Hashable {
     /// What must hold then.
     public var verification: Verification?
     /// How long the trigger may stay true after that, since its window must empty. Default: 5 min.
-    public var clearsWithin: Milliseconds = 300_000
+    public var clearsWithin = RollbackAction.defaultClearance
     /// How long it rests after a run.
     public var cooldown: Milliseconds
     /// Nil: as `rollback.mode` says.

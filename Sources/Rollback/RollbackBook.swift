@@ -4,7 +4,7 @@ internal import Model
 /// All that is known of rollbacks: the runs, the episodes of triggers that were acted on, and what the triggers saw
 /// last. Pure: it is given what happened and the moment, and answers what changes.
 struct RollbackBook: Sendable {
-    /// How many runs that ended are kept.
+    /// How many runs that ended are kept, of those that acted and of those that only told.
     static let keptRuns = 200
 
     /// An episode of a trigger, from when it fired until it is clear, and the run it led to.
@@ -122,7 +122,8 @@ struct RollbackBook: Sendable {
         _ action: String, _ cause: RollbackCause, isByHand: Bool, _ guards: Guards
     ) -> (id: String, decision: Decision) {
         if let running = active.first(where: { $0.actions.contains(action) && $0.cancelledBy == nil }) {
-            runs[running.id]?.causes.append(cause)
+            let rest = guards.settings.actions[running.action]?.clearsWithin
+            runs[running.id]?.join(cause, clearsWithin: rest)
             return (running.id, Decision(changes: changes(of: running.id), woken: [running.id]))
         }
         var run = RollbackRun(
@@ -202,7 +203,10 @@ struct RollbackBook: Sendable {
         let ended = sorted.filter { run in
             run.outcome != nil && !episodes.values.contains { $0.run == run.id }
         }
-        return ended.dropLast(RollbackBook.keptRuns).map { run in
+        // Apart from each other: cooldown and budget rest on runs that acted, and refusals without end must not push
+        // these out.
+        let kept = [ended.filter(\.isActing), ended.filter { !$0.isActing }]
+        return kept.flatMap { $0.dropLast(RollbackBook.keptRuns) }.map { run in
             runs[run.id] = nil
             return StateChange(table: RollbackRun.table, key: run.id, value: nil)
         }
@@ -232,6 +236,10 @@ struct RollbackBook: Sendable {
         var decision = Decision(told: [id])
         guard var run = runs[id] else { return Decision() }
         run.finish(outcome, reason, now: now)
+        // Its incident goes on as the wider run's: a resolve in between would page a second time.
+        if outcome == .absorbed, let wider = run.absorbedBy.flatMap({ runs[$0] }), wider.thread == run.thread {
+            run.isClosed = false
+        }
         runs[id] = run
         decision.changes = [run.change]
         for waiting in active where waiting.waitsFor.contains(id) {
@@ -243,6 +251,9 @@ struct RollbackBook: Sendable {
                     episodes[trigger] = moved
                     decision.changes.append(moved.change(of: trigger))
                 }
+            } else if waiting.absorbedBy == nil {
+                // One release too far otherwise: what is before the present one has changed while it waited.
+                decision.changes += update(waiting.id) { $0.inheritLinks(run) }
             }
             decision.woken.append(waiting.id)
         }

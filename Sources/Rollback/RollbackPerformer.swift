@@ -93,6 +93,14 @@ struct RollbackPerformer: Sendable {
                 return .failed("the release \(wanted) cannot start: there is no \(needed) in it")
             }
             if try files.list(folder).isEmpty { return .failed("the release \(wanted) is an empty folder") }
+            // The link keeps its form, so the release has to be beside the one that it shows.
+            if let target = link.map({ RollbackPerformer.path($0, with: wanted) }) {
+                let shown = target.hasPrefix("/") ? target : "\(deployment.link.parentDirectory)/\(target)"
+                guard try files.attributes(of: shown) != nil else {
+                    return .failed(
+                        "\(deployment.link) shows another folder than \(deployment.releases): there is no \(shown)")
+                }
+            }
             return .done("\(present ?? "nothing") runs, \(wanted) is there", before: wanted)
         } catch {
             return .failed("\(error.path): \(error.reason)")

@@ -216,9 +216,28 @@ public struct RollbackRun: Sendable, Hashable {
         (self.outcome, self.reason, finishedAt, isClosed) = (outcome, reason, now, outcome.closes)
     }
 
-    /// Takes what another run has done: those steps are not done again.
+    /// Takes one more cause. A trigger is seen clear at the end, though a person may have begun the run without one.
+    mutating func join(_ cause: RollbackCause, clearsWithin length: Milliseconds?) {
+        causes.append(cause)
+        guard cause.trigger != nil, !steps.contains(where: { $0.key == "clear" }) else { return }
+        steps.append(RollbackStep(.clear(length ?? RollbackAction.defaultClearance)))
+    }
+
+    /// Takes what another run has done, and why: those steps are not done again, and its triggers must be clear too.
     mutating func inherit(_ other: RollbackRun) {
-        for index in steps.indices where steps[index].isActing && steps[index].status == .pending {
+        let length = other.steps.compactMap { if case .clear(let length) = $0.kind { length } else { nil } }.first
+        for cause in other.causes where !causes.contains(cause) { join(cause, clearsWithin: length) }
+        inherit(other) { _ in true }
+    }
+
+    /// Takes the links that another run has set back: they are not set back once more.
+    mutating func inheritLinks(_ other: RollbackRun) {
+        inherit(other) { if case .deployment = $0.kind { true } else { false } }
+    }
+
+    private mutating func inherit(_ other: RollbackRun, where isTaken: (RollbackStep) -> Bool) {
+        for index in steps.indices
+        where steps[index].isActing && steps[index].status == .pending && isTaken(steps[index]) {
             guard let done = other.steps.first(where: { $0.key == steps[index].key && $0.isDone }) else { continue }
             steps[index] = done
             steps[index].detail = "done by \(other.id): \(done.detail)"
@@ -267,6 +286,8 @@ extension RollbackRun {
             let createdAt = json.rollbackMoment("created_at"), let steps = json["steps"]?.array,
             let causes = json["causes"]?.array, let announced = json["announced"]?.integer
         else { return nil }
+        // An outcome of another version is no run under way.
+        if let outcome = json["outcome"]?.string, RollbackOutcome(rawValue: outcome) == nil { return nil }
         func texts(_ name: String) -> [String] { json[name]?.array?.compactMap(\.string) ?? [] }
         (self.id, self.action, self.thread, self.createdAt, self.announced) = (id, action, thread, createdAt, announced)
         self.steps = steps.compactMap(RollbackStep.init)
