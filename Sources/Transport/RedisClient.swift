@@ -181,6 +181,9 @@ private enum RedisReply {
     var isPresent: Bool { if case .missing = self { false } else { true } }
 }
 
+/// A server that goes away must not end the process: hiredis writes to a broken connection without a flag that says so.
+private let ignoresBrokenPipes: Void = { _ = signal(SIGPIPE, SIG_IGN) }()
+
 /// An open connection; for one thread at a time.
 @safe private final class RedisConnection {
     private let context: UnsafeMutablePointer<redisContext>
@@ -188,6 +191,7 @@ private enum RedisReply {
     private(set) var hasTimedOut = false
 
     init(_ settings: RedisSettings, _ files: Secret.FileReader) throws(RedisError) {
+        ignoresBrokenPipes
         let limit = timeval(
             tv_sec: Int(settings.timeout / 1000), tv_usec: Int(settings.timeout % 1000) * 1000)
         let made =
