@@ -87,10 +87,6 @@ static inline int vedette_spawn(
             struct rlimit limit = {(rlim_t)memory_bytes, (rlim_t)memory_bytes};
             failed |= setrlimit(RLIMIT_AS, &limit) != 0;
         }
-        if (open_files > 0) {
-            struct rlimit limit = {(rlim_t)open_files, (rlim_t)open_files};
-            failed |= setrlimit(RLIMIT_NOFILE, &limit) != 0;
-        }
         struct sched_param none_wanted = {0};
         if (yields) {
             failed |= sched_setscheduler(0, 5 /* SCHED_IDLE */, &none_wanted) != 0;
@@ -100,6 +96,11 @@ static inline int vedette_spawn(
         failed |= nothing < 0 || dup2(nothing, 0) < 0;
         if (output >= 0) failed |= dup2(output, 1) < 0 || dup2(output, 2) < 0;
         if (*directory) failed |= chdir(directory) != 0;
+        // Last: until exec closes them, our own files count, and there may be more of them than it may have.
+        if (open_files > 0) {
+            struct rlimit limit = {(rlim_t)open_files, (rlim_t)open_files};
+            failed |= setrlimit(RLIMIT_NOFILE, &limit) != 0;
+        }
         if (!failed) execvpe(file, arguments, environment);
         int code = errno ? errno : EINVAL;
         ssize_t written = write(report[1], &code, sizeof code);
