@@ -17,6 +17,8 @@ struct RollbackBook: Sendable {
     private(set) var runs: [String: RollbackRun] = [:]
     private(set) var episodes: [String: Episode] = [:]
     private(set) var readings: [String: TriggerReading] = [:]
+    /// Keys of the journal whose entries are of another form.
+    private(set) var unreadable: [String] = []
     private var lastNumber = 0
 
     /// What a decision comes to.
@@ -47,14 +49,15 @@ struct RollbackBook: Sendable {
 
     init() {}
 
-    /// What the journal holds; entries of another form are answered, to be counted and removed.
+    /// What the journal holds; the keys of entries of another form are `unreadable`.
     init(restoring store: any StateStore) {
-        for (_, bytes) in store.entries(of: RollbackRun.table) {
-            if let run = RollbackRun(bytes) { runs[run.id] = run }
+        for (key, bytes) in store.entries(of: RollbackRun.table) {
+            if let run = RollbackRun(bytes) { runs[run.id] = run } else { unreadable.append(key) }
         }
         for (trigger, bytes) in store.entries(of: Episode.table) {
-            if let episode = Episode(bytes) { episodes[trigger] = episode }
+            if let episode = Episode(bytes) { episodes[trigger] = episode } else { unreadable.append(trigger) }
         }
+        unreadable.sort()
     }
 
     /// Runs under way, the oldest first.

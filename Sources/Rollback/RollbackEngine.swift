@@ -71,6 +71,13 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
         performer = RollbackEngine.performer(settings, context)
         book = RollbackBook(restoring: context.store)
         (started, starter) = AsyncStream.makeStream(of: String.self)
+        for key in book.unreadable {
+            context.log.write(
+                LogEvent(
+                    .error, "rollback-journal",
+                    "the journal's entry \(key) is of another version: it was left as it is, and if it was under way, "
+                        + "nobody goes on with it; see what it left behind"))
+        }
         for run in book.active {
             wakes[run.id] = Wake()
             starter.yield(run.id)
@@ -191,8 +198,10 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
 
     /// A switch that cannot be looked at counts as on: an action can be made up for, an unwanted one cannot.
     private var isStopped: Bool {
+        let path = settings.killSwitch ?? context.killSwitch
         do {
-            return try context.files.attributes(of: settings.killSwitch ?? context.killSwitch) != nil
+            // A link to nothing is there too.
+            return try context.files.attributes(of: path) != nil || context.files.readLink(path) != nil
         } catch {
             return true
         }
@@ -357,7 +366,8 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
         case .command(let command): await performer.run(command)
         case .stabilise(let length): await stabilise(id, until: (step.begunAt ?? context.clock.now()) + length, length)
         case .verify(let verification): await verify(verification, id)
-        case .clear(let length): await seeClear(id, until: (step.begunAt ?? context.clock.now()) + length)
+        case .clear(let length):
+            await seeClear(id, until: (step.begunAt ?? context.clock.now()) + length, limit: length)
         }
     }
 
@@ -406,16 +416,18 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
                 + last.joined(separator: "; "))
     }
 
-    private func seeClear(_ id: String, until end: Timestamp) async -> StepResult {
+    /// Waits for the triggers as `rest` does: the clock may be set.
+    private func seeClear(_ id: String, until end: Timestamp, limit: Milliseconds) async -> StepResult {
         let clock = context.clock
+        let deadline = clock.uptimeNanoseconds() + UInt64(max(0, min(end - clock.now(), limit))) * 1_000_000
         while true {
             guard let run = book.runs[id] else { return .interrupted }
             let (isClear, detail) = book.clearance(of: run, since: run.actedAt)
             if isClear { return .done("every trigger is clear") }
             if let reason = reasonToLeave(id) { return reason }
-            let left = end - clock.now()
-            guard left > 0, let wake = wakes[id] else { return .failed("not clear in time: \(detail)") }
-            await clock.wait(for: wake, atMost: left)
+            let now = clock.uptimeNanoseconds()
+            guard now < deadline, let wake = wakes[id] else { return .failed("not clear in time: \(detail)") }
+            await clock.wait(for: wake, atMost: Milliseconds((deadline - now + 999_999) / 1_000_000))
         }
     }
 

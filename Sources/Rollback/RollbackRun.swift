@@ -236,9 +236,13 @@ public struct RollbackRun: Sendable, Hashable {
     }
 
     private mutating func inherit(_ other: RollbackRun, where isTaken: (RollbackStep) -> Bool) {
-        for index in steps.indices
-        where steps[index].isActing && steps[index].status == .pending && isTaken(steps[index]) {
-            guard let done = other.steps.first(where: { $0.key == steps[index].key && $0.isDone }) else { continue }
+        for index in steps.indices {
+            let own = steps[index]
+            guard own.isActing, own.status == .pending, isTaken(own),
+                let done = other.steps.first(where: { $0.key == own.key && $0.isDone })
+            else { continue }
+            // A release that is named is to be the one, whatever the other found before the present one.
+            if case .deployment(let target) = own.kind, target.release != nil, done.kind != own.kind { continue }
             steps[index] = done
             steps[index].detail = "done by \(other.id): \(done.detail)"
         }

@@ -294,6 +294,9 @@ extension RuleState {
         let bad = fresh.filter { trigger.comparison.holds($0.value, trigger.threshold) }
         let seen = Set(fresh.map { fingerprint(of: $0.labels) })
         let missing = Set(book.alerts.filter { $0.value.state == .firing && !seen.contains($0.key) }.keys)
+        // After a restart a pending series is waited for; time without a value must not take it nearer to an action.
+        let unseen = Set(book.alerts.filter { $0.value.state == .pending && !seen.contains($0.key) }.keys)
+        if !unseen.isEmpty { book.shiftPending(by: lastEvaluation.map { now - $0 } ?? group.interval, only: unseen) }
         decision = try advance(bad, at: now, in: group, context, holding: missing)
         decision.told = []
         let firing = book.alerts.filter { $0.value.state == .firing }

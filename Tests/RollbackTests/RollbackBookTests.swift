@@ -166,6 +166,31 @@ import Testing
         #expect(finish(&book, two.id) == .succeeded)
     }
 
+    @Test("a release that is named is set, whatever another run set the link to") func namedRelease() throws {
+        var book = RollbackBook()
+        let text = """
+            mode: act
+            actions:
+              one: {deployment: {releases: r, link: current}}
+              wide: {includes: [one], deployment: {releases: r, link: current, to: v1}}
+              two: {deployment: {releases: r, link: current, to: v1}}
+            """
+        var guards = guards
+        guards.settings = try RollbackSettings(from: SettingsDocument(text, file: "v.yaml").map())
+        for action in ["two", "wide"] {
+            book = RollbackBook()
+            _ = book.take([reading("t", "one", .firing)], guards)
+            let one = book.sorted[0]
+            #expect(finish(&book, one.id, leaving: ["stabilise"]) == nil)
+            _ = book.take([reading("u", action, .firing)], guards)
+            _ = finish(&book, one.id)
+            let links = book.runs[book.episodes["u"]?.run ?? ""]?.steps.filter { $0.key == "link:current" }
+            #expect(
+                links?.filter { $0.kind == .deployment(Deployment(releases: "r", link: "current", release: "v1")) }
+                    .map(\.status) == [.pending], "\(action)")
+        }
+    }
+
     @Test("the budget ends what begins by itself, and its window gives it back") func budget() throws {
         var book = RollbackBook()
         var (guards, outcomes): (RollbackBook.Guards, [RollbackOutcome?]) = (guards, [])
@@ -306,7 +331,9 @@ import Testing
         store.commit(decision.changes)
         let again = RollbackBook(restoring: store)
         #expect(again.runs == book.runs && again.episodes == book.episodes)
-        #expect(again.active.map(\.action) == ["chat"])
+        #expect(again.active.map(\.action) == ["chat"] && again.unreadable.isEmpty)
+        store.commit([StateChange(table: RollbackRun.table, key: "rb-1", value: Array("{}".utf8))])
+        #expect(RollbackBook(restoring: store).unreadable == ["rb-1"])
         // An outcome that this version does not know is no run under way.
         let run = try #require(again.active.first)
         let text = run.json.serialized()

@@ -160,6 +160,25 @@ import Testing
         #expect(try await states([["a": 11], ["a": 11]], in: later) == [.pending, .firing])
     }
 
+    @Test("while the first scrapes are waited for, a pending trigger comes no nearer to its action")
+    func settling() async throws {
+        let world = try await TriggerWorld(TriggerTests.gauge)
+        #expect(try await states([["a": 11]], in: world) == [.pending])
+        let after = try await TriggerWorld(
+            TriggerTests.gauge, from: world.now + 600, store: world.store, recorder: world.recorder.restarted(),
+            settle: 120_000)
+        #expect(
+            try await states([[:], [:], [:], ["a": 11], ["a": 11], ["a": 11]], in: after)
+                == [.noData, .noData, .noData, .pending, .firing, .firing])
+        // What was spent before the restart still counts.
+        let late = try await TriggerWorld(TriggerTests.gauge)
+        #expect(try await states([["a": 11], ["a": 11]], in: late) == [.pending, .pending])
+        let soon = try await TriggerWorld(
+            TriggerTests.gauge, from: late.now + 600, store: late.store, recorder: late.recorder.restarted(),
+            settle: 120_000)
+        #expect(try await states([[:], [:], ["a": 11]], in: soon) == [.noData, .noData, .firing])
+    }
+
     @Test("firing over a restart: no data until it is measured, then the same episode") func firingRestart()
         async throws
     {

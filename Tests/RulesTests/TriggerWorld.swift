@@ -27,7 +27,7 @@ final class TriggerWorld {
     /// `step`: seconds between two scrapes and between two evaluations.
     init(
         _ text: String, rules: [GroupDefinition] = [], step: Double = 15, from start: Double = 0,
-        store: MemorySource = MemorySource(), recorder: AlertRecorder = AlertRecorder()
+        store: MemorySource = MemorySource(), recorder: AlertRecorder = AlertRecorder(), settle: Milliseconds = 0
     ) async throws {
         (self.store, self.recorder, self.step, now) = (store, recorder, step, start)
         let map = try SettingsDocument(text, file: "v.yaml").map()
@@ -36,7 +36,7 @@ final class TriggerWorld {
         freshness.longest = Milliseconds(step * 1000)
         var context = RuleContext(engine: QueryEngine(source: store), samples: store, alerts: recorder)
         context.interval = Milliseconds(step * 1000)
-        context.rollback = sights
+        (context.rollback, context.settle) = (sights, settle)
         scheduler = RuleScheduler(context, restoring: recorder)
         clock.advance(by: at(start).milliseconds)
         var groups = rules
