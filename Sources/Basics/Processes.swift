@@ -4,7 +4,7 @@ public struct ProcessLimits: Sendable, Hashable {
     public var memoryBytes: Int?
     /// Open files; nil: as we have.
     public var openFiles: Int?
-    /// Whether it runs only when nothing else wants the processor (`SCHED_IDLE`), and leaves one of them to others.
+    /// Whether it yields to everything else (niceness 19), and leaves one of several processors to others.
     public var yields = false
 
     /// No limits.
