@@ -4,7 +4,7 @@ public struct ProcessLimits: Sendable, Hashable {
     public var memoryBytes: Int?
     /// Open files; nil: as we have.
     public var openFiles: Int?
-    /// Whether it yields to everything else (niceness 19), and leaves one of several processors to others.
+    /// Whether it yields to everything else: the lowest weight, and whoever wakes goes first.
     public var yields = false
 
     /// No limits.
