@@ -1,5 +1,4 @@
 public import Basics
-internal import Glibc
 
 /// A feature's figures of one day.
 public struct ImpactDay: Sendable, Hashable {
