@@ -93,7 +93,7 @@ extension API {
     }
 
     func alerts() async -> APIResponse {
-        let all = await context.rules.status().flatMap(\.rules).flatMap(\.alerts).filter { $0.state != .inactive }
+        let all = await context.rules.status().flatMap(\.alerts).filter { $0.state != .inactive }
         return .success(["alerts": .array(all.map(API.alert))])
     }
 
