@@ -242,6 +242,7 @@ public final class Vedette: Sendable {
                 metrics: { [self] in metrics() },
                 unreadiness: { [self] in isReady.withLock { $0 } ? nil : "Vedette is starting or stopping." },
                 reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt)
+        context.externalLabels = settings.withLock { $0.externalLabels }
         if options.hostsWorkloads, !settings.withLock({ $0.workloads.isEmpty }) {
             context.workloads = Forwarder(world.workloads, socket: WorkloadCommand.socket(options))
         }

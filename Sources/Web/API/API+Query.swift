@@ -29,6 +29,24 @@ extension API {
         throw .badData("invalid parameter \(name.goQuoted): cannot parse \(text.goQuoted) to a valid duration")
     }
 
+    /// A whole number from 1, nil when it is not given.
+    func whole(_ name: String, _ request: APIRequest) throws(APIError) -> Int? {
+        guard let text = request.parameter(name) else { return nil }
+        guard let number = Int(text), number > 0 else {
+            throw .badData("invalid parameter \(name.goQuoted): \(text.goQuoted) is no whole number above 0")
+        }
+        return number
+    }
+
+    /// `limit`: how many of a list; 0 or nothing: all.
+    func limit(_ request: APIRequest) throws(APIError) -> Int {
+        guard let text = request.parameter("limit") else { return .max }
+        guard let number = Int(text), number >= 0 else {
+            throw .badData("invalid parameter \"limit\": \(text.goQuoted) is no whole number from 0")
+        }
+        return number == 0 ? .max : number
+    }
+
     private func engine(_ request: APIRequest) throws(APIError) -> QueryEngine {
         var engine = context.engine
         if let timeout = try duration("timeout", request) {
@@ -48,12 +66,12 @@ extension API {
 
     func query(_ request: APIRequest) throws(APIError) -> APIResponse {
         let moment = try moment("time", request) ?? context.clock.now()
-        let engine = try engine(request)
+        let (engine, limit) = (try engine(request), try limit(request))
         let result: QueryResult
         do throws(QueryError) { result = try engine.instant(text(request), at: moment) } catch {
             throw API.error(error)
         }
-        return API.encode(result, limit: request.parameter("limit").flatMap { Int($0) } ?? 0)
+        return API.encode(result, limit: limit)
     }
 
     func queryRange(_ request: APIRequest) throws(APIError) -> APIResponse {
@@ -64,14 +82,14 @@ extension API {
         guard let step = try duration("step", request) else {
             throw .badData("invalid parameter \"step\": it is missing")
         }
-        let engine = try engine(request)
+        let (engine, limit) = (try engine(request), try limit(request))
         let result: QueryResult
         do throws(QueryError) {
             result = try engine.range(text(request), from: start, through: end, step: step)
         } catch {
             throw API.error(error)
         }
-        return API.encode(result, limit: request.parameter("limit").flatMap { Int($0) } ?? 0)
+        return API.encode(result, limit: limit)
     }
 
     private static func error(_ error: QueryError) -> APIError {
@@ -85,7 +103,7 @@ extension API {
 
     // MARK: Series and labels
 
-    private func matchers(_ request: APIRequest) throws(APIError) -> [[Matcher]] {
+    func matchers(_ request: APIRequest) throws(APIError) -> [[Matcher]] {
         var lists: [[Matcher]] = []
         for text in request.all("match[]") {
             let expression: Expression
@@ -106,30 +124,33 @@ extension API {
         (try moment("start", request) ?? .distantPast, try moment("end", request) ?? .distantFuture)
     }
 
-    private func list(_ request: APIRequest, _ texts: [String]) -> APIResponse {
-        let limit = request.parameter("limit").flatMap { Int($0) } ?? 0
-        let kept = limit > 0 ? Array(texts.prefix(limit)) : texts
-        return .success(.array(kept.map { .string($0) }))
+    /// The first `limit` items in Prometheus' envelope, with a warning when there are more.
+    private func list(_ items: some Collection<JSON>, limit: Int) -> APIResponse {
+        let data = JSON.array(Array(items.prefix(limit)))
+        guard items.count > limit else { return .success(data) }
+        return .json(["status": "success", "data": data, "warnings": [.string(API.truncated)]])
     }
+
+    static let truncated = "results truncated due to limit"
 
     func series(_ request: APIRequest) throws(APIError) -> APIResponse {
         let lists = try matchers(request)
         guard !lists.isEmpty else { throw .badData("no match[] parameter provided") }
-        let (from, through) = try window(request)
+        let ((from, through), limit) = (try window(request), try limit(request))
         do throws(SourceError) {
             let found = try context.engine.source.series(lists, from: from, through: through)
-            let limit = request.parameter("limit").flatMap { Int($0) } ?? 0
-            return .success(.array((limit > 0 ? Array(found.prefix(limit)) : found).map(API.labels)))
+            return list(found.lazy.map(API.labels), limit: limit)
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }
     }
 
     func labels(_ request: APIRequest) throws(APIError) -> APIResponse {
-        let (from, through) = try window(request)
+        let ((from, through), limit) = (try window(request), try limit(request))
         let lists = try matchers(request)
         do throws(SourceError) {
-            return list(request, try context.engine.source.labelNames(lists, from: from, through: through))
+            let names = try context.engine.source.labelNames(lists, from: from, through: through)
+            return list(names.lazy.map(JSON.string), limit: limit)
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }
@@ -138,10 +159,11 @@ extension API {
     func labelValues(_ name: String, _ request: APIRequest) throws(APIError) -> APIResponse {
         let name = API.unescaped(name)
         guard !name.isEmpty else { throw .badData("invalid label name: \(name.goQuoted)") }
-        let (from, through) = try window(request)
+        let ((from, through), limit) = (try window(request), try limit(request))
         let lists = try matchers(request)
         do throws(SourceError) {
-            return list(request, try context.engine.source.labelValues(name, lists, from: from, through: through))
+            let values = try context.engine.source.labelValues(name, lists, from: from, through: through)
+            return list(values.lazy.map(JSON.string), limit: limit)
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }

@@ -25,6 +25,10 @@ extension API {
         ])
     }
 
+    func scrapePools() -> APIResponse {
+        .success(["scrapePools": .array(Set(context.targets.targets.map(\.target.pool)).sorted().map(JSON.string))])
+    }
+
     /// Grafana asks for it to know which features there are: it must look like Prometheus' answer.
     func buildInformation() -> APIResponse {
         .success([
