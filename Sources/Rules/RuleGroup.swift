@@ -67,6 +67,7 @@ actor RuleGroup {
             guard !isRetired else { return }
             guard let due = schedule.due(clock) else { continue }
             if due.jump != 0 { for index in rules.indices { rules[index].shift(by: due.jump) } }
+            if context.isHeld() { continue }
             if due.missed > 0 { counters.missed.add(due.missed) }
             await evaluate(at: due.slot, clock)
         }

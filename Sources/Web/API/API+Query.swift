@@ -2,6 +2,7 @@ internal import Basics
 internal import Exposition
 internal import Model
 internal import Query
+internal import Storage
 
 extension API {
     static let metricsContentType = TextWriter.contentType
@@ -67,10 +68,11 @@ extension API {
     func query(_ request: APIRequest) throws(APIError) -> APIResponse {
         let moment = try moment("time", request) ?? context.clock.now()
         let (engine, limit) = (try engine(request), try limit(request))
-        let result: QueryResult
+        var result: QueryResult
         do throws(QueryError) { result = try engine.instant(text(request), at: moment) } catch {
             throw API.error(error)
         }
+        result.warnings += notices
         return API.encode(result, limit: limit)
     }
 
@@ -83,12 +85,13 @@ extension API {
             throw .badData("invalid parameter \"step\": it is missing")
         }
         let (engine, limit) = (try engine(request), try limit(request))
-        let result: QueryResult
+        var result: QueryResult
         do throws(QueryError) {
             result = try engine.range(text(request), from: start, through: end, step: step)
         } catch {
             throw API.error(error)
         }
+        result.warnings += notices
         return API.encode(result, limit: limit)
     }
 
@@ -127,8 +130,19 @@ extension API {
     /// The first `limit` items in Prometheus' envelope, with a warning when there are more.
     private func list(_ items: some Collection<JSON>, limit: Int) -> APIResponse {
         let data = JSON.array(Array(items.prefix(limit)))
-        guard items.count > limit else { return .success(data) }
-        return .json(["status": "success", "data": data, "warnings": [.string(API.truncated)]])
+        let warnings = notices + (items.count > limit ? [API.truncated] : [])
+        guard !warnings.isEmpty else { return .success(data) }
+        return .json(["status": "success", "data": data, "warnings": .array(warnings.map(JSON.string))])
+    }
+
+    /// What every answer about series has to say at present.
+    private var notices: [String] {
+        let progress = context.replay()
+        guard progress.state != .done else { return [] }
+        return [
+            "the log of earlier runs is still being read (segment \(progress.current) of \(progress.last)): "
+                + "only samples of this run are here"
+        ]
     }
 
     static let truncated = "results truncated due to limit"

@@ -5,6 +5,7 @@ public import Query
 public import Rollback
 public import Rules
 public import Scraping
+public import Storage
 
 /// What the handlers may look at: snapshots, and nothing that they change.
 public struct APIContext: Sendable {
@@ -30,6 +31,8 @@ public struct APIContext: Sendable {
     public var reload: @Sendable () async -> String?
     /// Laid under the labels of what goes out.
     public var externalLabels = Labels()
+    /// How far the reading of earlier runs' log is.
+    public var replay: @Sendable () -> ReplayProgress = { ReplayProgress(.done) }
     /// What the daemon is.
     public var version: String
     /// When it started.
@@ -86,6 +89,7 @@ public struct API: Sendable {
         "/api/v1/status/config": (["GET"], { api, _ in api.configuration() }),
         "/api/v1/status/flags": (["GET"], { api, _ in api.flags() }),
         "/api/v1/status/tsdb": (["GET"], { try $0.storageStatistics($1) }),
+        "/api/v1/status/walreplay": (["GET"], { api, _ in api.replayProgress() }),
         "/api/v1/status/buildinfo": (["GET"], { api, _ in api.buildInformation() }),
         "/api/v1/status/runtimeinfo": (["GET"], { api, _ in api.runtimeInformation() }),
     ]
