@@ -84,7 +84,8 @@ import Testing
         #expect(survivor.replay.report.samples == 9)
         #expect(survivor.replay.report.repairs.count == 1)
         #expect(
-            survivor.replay.report.repairs.first?.hasPrefix("d/wal/00000000: the last fragment is cut short at byte ") == true)
+            survivor.replay.report.repairs.first?.hasPrefix("d/wal/00000000: the last fragment is cut short at byte ")
+                == true)
         #expect(try open(files.afterKill()).replay.report.samples == 9)
     }
 

@@ -105,7 +105,8 @@ struct Head: ~Copyable {
         }
         var entry = HeadSeries()
         entry.generation =
-            wanted.map { UInt32($0 >> 32) } ?? max(series[Int(slot)].generation, isBeside ? Head.lastGeneration + 1 : 0) + 1
+            wanted.map { UInt32($0 >> 32) } ?? max(series[Int(slot)].generation, isBeside ? Head.lastGeneration + 1 : 0)
+            + 1
         entry.isLive = true
         entry.labelOffset = UInt32(labelPairs.count)
         entry.labelCount = UInt16(labels.count)
