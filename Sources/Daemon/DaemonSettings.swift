@@ -146,11 +146,11 @@ public struct DaemonSettings: Sendable {
 
     /// Reads and checks one rule file.
     public static func ruleFile(
-        _ path: String, _ files: any FileSystem, ignoringUnknownKeys: Bool = false
+        _ path: String, _ files: any FileSystem, ignoringUnknownKeys: Bool = false, isForeign: Bool = false
     ) throws(SettingsError) -> RuleFile {
-        try RuleFile(
-            contents(of: path, files, cure: "mend rule_files or the file"), file: path, files: files,
-            ignoringUnknownKeys: ignoringUnknownKeys)
+        let bytes = try contents(of: path, files, cure: "mend rule_files or the file")
+        if isForeign { return try RuleFile(foreign: bytes, file: path) }
+        return try RuleFile(bytes, file: path, files: files, ignoringUnknownKeys: ignoringUnknownKeys)
     }
 
     private static func contents(

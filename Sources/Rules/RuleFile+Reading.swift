@@ -15,10 +15,30 @@ extension RuleFile {
         path = file
         groups = []
         let root = try SettingsDocument(bytes, file: file, ignoringUnknownKeys: ignoringUnknownKeys).map()
+        try add(root, files)
+        try root.finish()
+    }
+
+    /// Reads the rules of a file that is not ours, for the look of them alone: in several documents, in Kubernetes'
+    /// `PrometheusRule` resources, among keys of other tools. A group's name may come again in another document.
+    ///
+    /// - SeeAlso: prometheus-operator, `pkg/apis/monitoring/v1/prometheusrule_types.go`.
+    public init(foreign bytes: [UInt8], file: String) throws(SettingsError) {
+        path = file
+        groups = []
+        for document in try SettingsDocument.all(bytes, file: file) {
+            let root = try document.map()
+            var part = RuleFile(path: file, groups: [])
+            try part.add(root.has("apiVersion") ? try root.takeMap("spec") ?? root : root, nil)
+            groups += part.groups
+        }
+    }
+
+    private mutating func add(_ root: SettingsMap, _ files: (any FileSystem)?) throws(SettingsError) {
         var places: [String: SourceLocation] = [:]
         var drifts: [String: SourceLocation] = [:]
         for map in try root.takeMaps("groups") {
-            let group = try GroupDefinition(map, file: file, files)
+            let group = try GroupDefinition(map, file: path, files)
             if let first = places.updateValue(group.location, forKey: group.name) {
                 throw map.error(
                     "name", "groupname: \(group.name.goQuoted) is repeated in the same file, first at \(first)")
@@ -32,7 +52,6 @@ extension RuleFile {
             }
             groups.append(group)
         }
-        try root.finish()
     }
 }
 

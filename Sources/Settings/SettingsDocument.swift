@@ -35,6 +35,16 @@ public struct SettingsDocument: Sendable {
         root = try composer.compose()
     }
 
+    private init(_ root: SettingsNode) { self.root = root }
+
+    /// Reads every document of a file that is not ours; keys that nobody takes are no mistake.
+    public static func all(
+        _ bytes: [UInt8], file: String, limits: SettingsLimits = SettingsLimits()
+    ) throws(SettingsError) -> [SettingsDocument] {
+        let file = SettingsFile(name: file, bytes: bytes, ignoresUnknownKeys: true)
+        return try YAMLComposer(file, limits: limits).documents(limit: .max).map { SettingsDocument($0) }
+    }
+
     /// Reads a text.
     public init(_ text: String, file: String, limits: SettingsLimits = SettingsLimits()) throws(SettingsError) {
         try self.init(Array(text.utf8), file: file, limits: limits)

@@ -13,20 +13,29 @@ struct YAMLComposer {
 
     /// The single document of the file; null when there is none.
     func compose() throws(SettingsError) -> SettingsNode {
+        try documents(limit: 1).first ?? SettingsNode(.scalar("", .plain), file: file, offset: 0)
+    }
+
+    /// The file's documents, of which there may be so many.
+    func documents(limit: Int) throws(SettingsError) -> [SettingsNode] {
         let events = YAMLEvents(file)
         var builder = NodeBuilder(file: file, limits: limits)
-        var documents = 0
+        var documents: [SettingsNode] = []
+        var count = 0
         while let event = try events.next() {
             if case .documentStart = event.kind {
-                documents += 1
-                guard documents == 1 else {
+                count += 1
+                guard count <= limit else {
                     throw SettingsError(
                         file.location(offset: event.offset), "a second document begins; put it in a file of its own")
                 }
+                if let root = builder.root { documents.append(root) }
+                builder = NodeBuilder(file: file, limits: limits)
             }
             try builder.add(event)
         }
-        return builder.root ?? SettingsNode(.scalar("", .plain), file: file, offset: 0)
+        if let root = builder.root { documents.append(root) }
+        return documents
     }
 }
 

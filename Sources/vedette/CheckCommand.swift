@@ -62,13 +62,15 @@ struct CheckRules: ParsableCommand {
     @Option(help: "Which habits to look for: all, duplicate-rules or none.") var lint = Lint.all
     @Flag(help: "Exit with 3 when a lint finds something.") var lintFatal = false
     @Flag(help: "Pass over keys that are not known.") var ignoreUnknownFields = false
-    @Flag(help: "Look at the form alone, for files that are not ours: no lints.") var syntaxOnly = false
+    @Flag(help: "Look at the form alone, for files that are not ours: no lints, other tools' keys and resources pass.")
+    var syntaxOnly = false
 
     func run() throws {
         var (isGood, finds) = (true, 0)
         for file in files {
             do throws(SettingsError) {
-                let rules = try DaemonSettings.ruleFile(file, SystemFiles(), ignoringUnknownKeys: ignoreUnknownFields)
+                let rules = try DaemonSettings.ruleFile(
+                    file, SystemFiles(), ignoringUnknownKeys: ignoreUnknownFields, isForeign: syntaxOnly)
                 Output.line(
                     "\(file): good: \(rules.groups.flatMap(\.rules).count) rules in \(rules.groups.count) groups")
                 guard !syntaxOnly, lint != .none else { continue }
