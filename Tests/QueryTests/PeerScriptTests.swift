@@ -15,7 +15,8 @@ import TestSupport
         "experimental_fn:ts_of_min_over_time", "experimental_fn:max_of", "experimental_fn:min_of",
         "experimental_fn:end", "experimental_fn:histogram_quantiles",
         "experimental_aggr:limitk",
-        "experimental_aggr:limit_ratio", "experimental_fn:range", "experimental_fn:start", "experimental_fn:step",
+        "extended_range_selector", "experimental_fn:info", "start_timestamp", "experimental_aggr:limit_ratio",
+        "experimental_fn:range", "experimental_fn:start", "experimental_fn:step",
     ]
 
     /// Statements that are tagged as if they needed floats alone, while they expect something of a native histogram

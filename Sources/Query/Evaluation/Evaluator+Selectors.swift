@@ -11,6 +11,9 @@ struct WindowedSeries {
     var stride: Int64
     /// Whose names are dropped when the query ends, beside `series`; empty: none.
     var dropsName: [Bool] = []
+    /// Whether the windows reach for samples outside of them, and how far to either side.
+    var reach: Reach?
+    var reachBefore: Int64 = 0, reachAfter: Int64 = 0
 
     func end(_ step: Int) -> Int64 { firstEnd + Int64(step) * stride }
 }
@@ -57,18 +60,67 @@ extension Evaluator {
         return series
     }
 
-    /// The newest sample of each series at each step, no older than the lookback.
+    /// The newest sample of each series at each step, no older than the lookback; `smoothed`, the line between it and
+    /// the next.
     func instantSelector(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
-        try instantSelector(node, grid) { _, value in value }
+        try checkReach(node)
+        if node.reach == .smoothed { return try smoothedSelector(node, grid) }
+        return try instantSelector(node, grid) { columns, index in columns.values[index] }
     }
 
     /// The moments of those samples in seconds instead of their values, for `timestamp()`.
     func selectedTimes(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
-        try instantSelector(node, grid) { time, _ in Double(time) / 1000 }
+        try instantSelector(node, grid) { columns, index in Double(columns.times[index]) / 1000 }
+    }
+
+    /// When the counts behind those samples began, in seconds, for `start_timestamp()`; 0 where it is not known.
+    func selectedStarts(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        try instantSelector(node, grid) { columns, index in
+            columns.starts.isEmpty ? 0 : Double(columns.starts[index]) / 1000
+        }
+    }
+
+    private func checkReach(_ node: VectorSelector) throws(QueryError) {
+        guard let reach = node.reach, !options.allowsExperimental else { return }
+        throw .badRequest("\(reach.rawValue) modifier is experimental and not enabled on this server")
+    }
+
+    private func smoothedSelector(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        let (first, stride) = try target(node.shift, grid)
+        let lookback = options.lookback
+        let last = first + Int64(grid.count - 1) * stride
+        let series = try select(node, after: first - lookback, through: last + lookback, reading: .all)
+        try checkPoints(series.count, grid.count)
+        var vector = StepVector(steps: grid.count)
+        vector.labels = series.map(\.labels)
+        vector.values = Array(repeating: absentValue, count: series.count * grid.count)
+        for (index, columns) in series.enumerated() {
+            try checkTime()
+            var columns = columns
+            columns.removeStaleMarkers()
+            let base = vector.base(index)
+            let (times, values) = (columns.times, columns.values)
+            var next = 0
+            for step in 0..<grid.count {
+                let moment = first + Int64(step) * stride
+                while next < times.count, times[next] < moment { next += 1 }
+                let hasNext = next < times.count && times[next] <= moment + lookback
+                if hasNext, times[next] == moment {
+                    vector.values[base + step] = values[next]
+                } else if next > 0, times[next - 1] > moment - lookback {
+                    vector.values[base + step] =
+                        hasNext
+                        ? interpolated(times.span, values.span, next - 1, at: moment, isCounter: false)
+                        : values[next - 1]
+                }
+            }
+        }
+        vector.removeEmpty()
+        return vector
     }
 
     private func instantSelector(
-        _ node: VectorSelector, _ grid: StepGrid, _ take: (Int64, Double) -> Double
+        _ node: VectorSelector, _ grid: StepGrid, _ take: (SeriesColumns, Int) -> Double
     ) throws(QueryError) -> StepVector {
         let (first, stride) = try target(node.shift, grid)
         let lookback = options.lookback
@@ -83,7 +135,7 @@ extension Evaluator {
                 guard let value = columns.values.last, !value.isStaleMarker else { continue }
                 vector.labels.append(columns.labels)
                 vector.values.append(
-                    contentsOf: repeatElement(take(columns.times[columns.times.count - 1], value), count: grid.count))
+                    contentsOf: repeatElement(take(columns, columns.times.count - 1), count: grid.count))
             }
             return vector
         }
@@ -99,7 +151,7 @@ extension Evaluator {
                 let moment = first + Int64(step) * stride
                 while next < times.count, times[next] <= moment { next += 1 }
                 guard next > 0, times[next - 1] > moment - lookback, !values[next - 1].isStaleMarker else { continue }
-                vector.values[base + step] = take(times[next - 1], values[next - 1])
+                vector.values[base + step] = take(columns, next - 1)
             }
         }
         vector.removeEmpty()
@@ -113,9 +165,16 @@ extension Evaluator {
             let window = try length(node.window)
             let (first, stride) = try target(node.selector.shift, grid)
             let last = first + Int64(grid.count - 1) * stride
-            var series = try select(node.selector, after: first - window, through: last, reading: .all)
+            try checkReach(node.selector)
+            let reach = node.selector.reach
+            let before = reach == nil ? 0 : options.lookback
+            let after = reach == .smoothed ? options.lookback : 0
+            var series = try select(
+                node.selector, after: first - window - before, through: last + after, reading: .all)
             for index in series.indices { series[index].removeStaleMarkers() }
-            return WindowedSeries(series: series, window: window, firstEnd: first, stride: stride)
+            return WindowedSeries(
+                series: series, window: window, firstEnd: first, stride: stride, reach: reach, reachBefore: before,
+                reachAfter: after)
         case .subquery(let node): return try windowed(node, grid)
         default: preconditionFailure("no range vector where the type check promised one: \(expr)")
         }
@@ -156,6 +215,10 @@ extension Evaluator {
         var result: [SeriesColumns] = []
         for (index, columns) in windowed.series.enumerated() where !columns.times.isEmpty {
             var columns = columns
+            if let reach = windowed.reach {
+                columns = bounded(columns, windowed, reach)
+                if columns.times.isEmpty { continue }
+            }
             if !windowed.dropsName.isEmpty, windowed.dropsName[index] {
                 columns.labels = columns.labels.withoutMetadata
             }
@@ -172,8 +235,10 @@ extension SeriesColumns {
         var kept = first
         for index in first..<values.count where !values[index].isStaleMarker {
             (values[kept], times[kept]) = (values[index], times[index])
+            if !starts.isEmpty { starts[kept] = starts[index] }
             kept += 1
         }
+        if !starts.isEmpty { starts.removeLast(starts.count - kept) }
         values.removeLast(values.count - kept)
         times.removeLast(times.count - kept)
     }

@@ -70,6 +70,8 @@ public struct QueryOptions: Sendable, Hashable {
     public var allowsExperimental = false
     /// Whether metric names are dropped only when the query ends, so that `label_replace` can still read them.
     public var delaysNameRemoval = false
+    /// Whether rates reckon with the moments at which their counters began, where the source knows them.
+    public var usesStartTimes = false
 
     /// The defaults.
     public init() {}

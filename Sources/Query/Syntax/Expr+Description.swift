@@ -9,9 +9,9 @@ extension Expr: CustomStringConvertible {
         switch self {
         case .number(let node): node.text
         case .string(let node): node.value.goQuoted
-        case .vector(let node): node.bareText + node.shift.text
+        case .vector(let node): node.bareText + node.shift.atText + node.reachText + node.shift.offsetText
         case .matrix(let node):
-            "\(node.selector.bareText)[\(node.window)]\(node.selector.shift.text)"
+            "\(node.selector.bareText)[\(node.window)]\(node.selector.reachText)\(node.selector.shift.text)"
         case .subquery(let node):
             "\(node.inner)[\(node.window):\(node.step.map(\.description) ?? "")]"
                 + node.shift.text
@@ -43,17 +43,25 @@ extension VectorSelector {
     }
 }
 
+extension VectorSelector {
+    fileprivate var reachText: String { reach.map { " \($0.rawValue)" } ?? "" }
+}
+
 extension TimeShift {
-    fileprivate var text: String {
-        var text = ""
+    fileprivate var text: String { atText + offsetText }
+
+    fileprivate var atText: String {
         switch at {
-        case .time(let moment): text += " @ \(moment.threeDecimals)"
-        case .start: text += " @ start()"
-        case .end: text += " @ end()"
-        case nil: break
+        case .time(let moment): " @ \(moment.threeDecimals)"
+        case .start: " @ start()"
+        case .end: " @ end()"
+        case nil: ""
         }
-        if let offset, offset.milliseconds != 0 || offset.expression != nil { text += " offset \(offset)" }
-        return text
+    }
+
+    fileprivate var offsetText: String {
+        guard let offset, offset.milliseconds != 0 || offset.expression != nil else { return "" }
+        return " offset \(offset)"
     }
 }
 

@@ -119,7 +119,8 @@ enum SpecialFunction: String, Sendable, CaseIterable {
     case histogramStddev = "histogram_stddev", histogramStdvar = "histogram_stdvar"
     case labelJoin = "label_join", labelReplace = "label_replace", maxOf = "max_of", minOf = "min_of", pi, round
     case scalar, sort, sortDescending = "sort_desc", sortByLabel = "sort_by_label"
-    case sortByLabelDescending = "sort_by_label_desc", start, end, step, range, time, timestamp, vector
+    case sortByLabelDescending = "sort_by_label_desc", start, end, step, range, time, timestamp, vector, info
+    case startTimestamp = "start_timestamp"
 
     typealias Signature = (
         parameters: [ValueType], optional: Int, isOpen: Bool, result: ValueType, isExperimental: Bool
@@ -145,6 +146,8 @@ enum SpecialFunction: String, Sendable, CaseIterable {
         case .scalar: ([.vector], 0, false, .scalar, false)
         case .sortByLabel, .sortByLabelDescending: ([.vector, .string], 1, true, .vector, true)
         case .vector: ([.scalar], 0, false, .vector, false)
+        case .info: ([.vector, .vector], 1, false, .vector, true)
+        case .startTimestamp: ([.vector], 0, false, .vector, true)
         }
     }
 }

@@ -24,7 +24,9 @@ extension Parser {
             try expect(")", in: "in a parenthesised expression")
             return .paren(Paren(inner: inner, range: start...end))
         case .symbol("{"):
-            return .vector(try selector(named: nil, at: start))
+            let mayBeEmpty = mayBeEmpty
+            self.mayBeEmpty = false
+            return .vector(try selector(named: nil, at: start, mayBeEmpty: mayBeEmpty))
         case .identifier(let name):
             return try named(name)
         default:
@@ -117,13 +119,14 @@ extension Parser {
 
     // MARK: Calls
 
-    private mutating func callArguments() throws(ParseError) -> [Expr] {
+    private mutating func callArguments(of function: Function? = nil) throws(ParseError) -> [Expr] {
         try expect("(", in: "in aggregation")
         var arguments: [Expr] = []
         var reached = 1
         defer { height = reached + 1 }
         if take(")") { return [] }
         while true {
+            mayBeEmpty = function?.kind == .special(.info) && arguments.count == 1 && token.isSymbol("{")
             arguments.append(try expression(minimum: 1))
             reached = max(reached, height)
             if take(")") { return arguments }
@@ -141,7 +144,7 @@ extension Parser {
                 start, "unknown function with name \(name.goQuoted)",
                 cure: name.nearest(among: known).map { "did you mean \($0)?" })
         }
-        let arguments = try callArguments()
+        let arguments = try callArguments(of: function)
         let range = start...tokens[index - 1].range
         let arity = function.arity
         let count = arguments.count
@@ -155,6 +158,16 @@ extension Parser {
         }
         for (index, argument) in arguments.enumerated() {
             try expect(argument, function.parameter(index), in: "call to function \(name.goQuoted)")
+        }
+        if function.kind == .special(.info), count == 2 {
+            guard case .vector(let selector) = arguments[1] else {
+                throw error(arguments[1].range, "expected label selectors only")
+            }
+            guard selector.name.isEmpty else {
+                throw error(
+                    selector.range, "expected label selectors only, got vector selector instead",
+                    cure: "write {__name__=\(selector.name.goQuoted)}")
+            }
         }
         return .call(Call(function: function, arguments: arguments, range: range))
     }

@@ -13,6 +13,8 @@ struct Parser {
     private var depth = 0
     /// The height of the tree that was parsed last.
     var height = 1
+    /// Whether the selector that comes next may select everything: the second argument of `info`.
+    var mayBeEmpty = false
 
     /// Nesting deeper than this is refused instead of exhausting the stack.
     private static let greatestDepth = 200
@@ -210,6 +212,9 @@ struct Parser {
                 place, "comparisons between scalars must use BOOL modifier",
                 cure: "write \(binary.operation.rawValue) bool")
         }
+        if areScalars, binary.operation.isTrim {
+            throw error(place, "operator \(binary.operation.rawValue) needs a native histogram on one side")
+        }
         guard binary.left.type == .vector, binary.right.type == .vector else {
             let range = binary.left.range...binary.right.range
             if binary.operation.isSet {
@@ -249,10 +254,42 @@ struct Parser {
                     shift.at = try parser.atModifier()
                     return true
                 }
+            } else if let word = keyword, let reach = Reach(rawValue: word) {
+                advance()
+                expr = try reaching(expr, reach)
             } else {
                 return expr
             }
         }
+    }
+
+    /// `anchored` or `smoothed` behind a selector.
+    private mutating func reaching(_ expr: Expr, _ reach: Reach) throws(ParseError) -> Expr {
+        let place = tokens[index - 1].range
+        var result = expr
+        let before: Reach?
+        switch expr {
+        case .vector(var node):
+            before = node.reach
+            node.reach = reach
+            node.range = node.range...place
+            result = .vector(node)
+        case .matrix(var node):
+            before = node.selector.reach
+            node.selector.reach = reach
+            node.range = node.range...place
+            result = .matrix(node)
+        case .subquery: throw error(expr.range, "\(reach.rawValue) modifier is not supported for subqueries")
+        default: throw error(expr.range, "\(reach.rawValue) modifier not implemented")
+        }
+        if let before {
+            throw error(
+                place,
+                before == reach
+                    ? "\(reach.rawValue) may not be set multiple times"
+                    : "anchored and smoothed modifiers cannot be used together")
+        }
+        return result
     }
 
     /// `[5m]` or `[1h:5m]`.
