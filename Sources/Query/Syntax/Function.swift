@@ -24,8 +24,14 @@ public struct Function: Sendable, Hashable {
         case special(SpecialFunction)
     }
 
+    /// How many arguments may follow all but the last, below 0 for any number; 0: none is optional.
+    var variadic: Int { kind == .special(.histogramQuantiles) ? 9 : isOpen ? -1 : optional }
+
     /// The fewest and the most arguments it takes.
-    var arity: ClosedRange<Int> { parameters.count - optional...(isOpen ? Int.max : parameters.count) }
+    var arity: ClosedRange<Int> {
+        let (least, variadic) = (parameters.count - 1, variadic)
+        return variadic == 0 ? least + 1...least + 1 : least...(variadic < 0 ? .max : least + variadic)
+    }
 
     /// The kind of argument number `index`.
     func parameter(_ index: Int) -> ValueType { parameters[min(index, parameters.count - 1)] }
@@ -136,7 +142,7 @@ enum SpecialFunction: String, Sendable, CaseIterable {
         case .clampMin, .clampMax: ([.vector, .scalar], 0, false, .vector, false)
         case .histogramFraction: ([.scalar, .scalar, .vector], 0, false, .vector, false)
         case .histogramQuantile: ([.scalar, .vector], 0, false, .vector, false)
-        case .histogramQuantiles: ([.vector, .string, .scalar], 0, true, .vector, true)
+        case .histogramQuantiles: ([.vector, .string, .scalar, .scalar], 1, true, .vector, true)
         case .labelJoin: ([.vector, .string, .string, .string], 1, true, .vector, false)
         case .labelReplace: ([.vector, .string, .string, .string, .string], 0, false, .vector, false)
         case .maxOf, .minOf: ([.scalar, .scalar], 0, false, .scalar, true)
