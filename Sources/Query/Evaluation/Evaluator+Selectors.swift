@@ -119,6 +119,7 @@ extension Evaluator {
         return vector
     }
 
+    @inline(__always)
     private func instantSelector(
         _ node: VectorSelector, _ grid: StepGrid, _ take: (SeriesColumns, Int) -> Double
     ) throws(QueryError) -> StepVector {
@@ -142,16 +143,17 @@ extension Evaluator {
         try checkPoints(series.count, grid.count)
         vector.labels = series.map(\.labels)
         vector.values = Array(repeating: absentValue, count: series.count * grid.count)
+        var output = vector.values.mutableSpan
         for (index, columns) in series.enumerated() {
             try checkTime()
-            let base = vector.base(index)
-            let (times, values) = (columns.times, columns.values)
+            let base = index * grid.count
+            let (times, values) = (columns.times.span, columns.values.span)
             var next = 0
             for step in 0..<grid.count {
                 let moment = first + Int64(step) * stride
                 while next < times.count, times[next] <= moment { next += 1 }
                 guard next > 0, times[next - 1] > moment - lookback, !values[next - 1].isStaleMarker else { continue }
-                vector.values[base + step] = take(columns, next - 1)
+                output[base + step] = take(columns, next - 1)
             }
         }
         vector.removeEmpty()

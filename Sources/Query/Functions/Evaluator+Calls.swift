@@ -135,8 +135,9 @@ extension Evaluator {
         let input = try windowed(argument, grid)
         var present = StepVector(steps: grid.count)
         var values = Array(repeating: absentValue, count: grid.count)
+        var span = values.mutableSpan
         for columns in input.series {
-            slide(columns, input, grid.count, into: &values, at: 0) { _, _, _ in 1 }
+            slide(columns, input, grid.count, into: &span, at: 0) { _, _, _ in 1 }
         }
         present.labels = [Labels()]
         present.values = values

@@ -55,7 +55,7 @@ extension Evaluator {
     /// - SeeAlso: Prometheus, `promql/functions.go`, `extendedRate`, `pickFirstSampleIndices`.
     func slideReaching(
         _ function: WindowFunction, _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int,
-        into output: inout [Double], at base: Int
+        into output: inout MutableSpan<Double>, at base: Int
     ) {
         let times = columns.times.span
         let values = columns.values.span
@@ -122,7 +122,7 @@ extension Evaluator {
     /// `irate` and `resets` of counters that are known to have begun at some moments.
     func slideResets(
         _ function: WindowFunction, _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int,
-        into output: inout [Double], at base: Int
+        into output: inout MutableSpan<Double>, at base: Int
     ) {
         var marks = Array(repeating: false, count: columns.times.count)
         for index in 1..<max(1, marks.count) {

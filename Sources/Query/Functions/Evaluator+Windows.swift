@@ -19,23 +19,24 @@ extension Evaluator {
             labels: input.series.map(\.labels),
             values: Array(repeating: absentValue, count: input.series.count * grid.count), steps: grid.count)
         output.dropsName = input.dropsName
+        var values = output.values.mutableSpan
         for (index, columns) in input.series.enumerated() where !columns.times.isEmpty {
             if index & 0x3F == 0 || grid.count > 64 { try checkTime() }
-            let base = output.base(index)
+            let base = index * grid.count
             switch function {
             case _ where input.reach != nil:
-                slideReaching(function, columns, input, grid.count, into: &output.values, at: base)
+                slideReaching(function, columns, input, grid.count, into: &values, at: base)
             case .rate, .increase, .delta:
-                let overlaps = slideRate(function, columns, input, grid.count, into: &output.values, at: base)
+                let overlaps = slideRate(function, columns, input, grid.count, into: &values, at: base)
                 if overlaps { noteOverlap(columns.labels.metricName, at: call.arguments[0].range) }
             case .irate where startsMatter(columns), .resets where startsMatter(columns):
-                slideResets(function, columns, input, grid.count, into: &output.values, at: base)
+                slideResets(function, columns, input, grid.count, into: &values, at: base)
             case .minOverTime:
-                slideExtremum(columns, input, grid.count, into: &output.values, at: base) { $0 < $1 }
+                slideExtremum(columns, input, grid.count, into: &values, at: base) { $0 < $1 }
             case .maxOverTime:
-                slideExtremum(columns, input, grid.count, into: &output.values, at: base) { $0 > $1 }
+                slideExtremum(columns, input, grid.count, into: &values, at: base) { $0 > $1 }
             default:
-                slide(columns, input, grid.count, into: &output.values, at: base) { times, values, step in
+                slide(columns, input, grid.count, into: &values, at: base) { times, values, step in
                     reduce(function, times, values, parameters, step: step, moment: grid.time(step))
                 }
             }
@@ -108,8 +109,10 @@ extension Evaluator {
     }
 
     /// Moves the window of each step over a series and writes what `reduce` makes of it. O(samples + steps) moves.
+    @inline(__always)
     func slide(
-        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout [Double], at base: Int,
+        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout MutableSpan<Double>,
+        at base: Int,
         _ reduce: (Span<Int64>, Span<Double>, Int) -> Double
     ) {
         let times = columns.times.span
@@ -125,12 +128,24 @@ extension Evaluator {
     }
 
     /// `min_over_time`, `max_over_time`: amortised O(1) per step, by the samples that no later one in the window beats.
+    @inline(__always)
     private func slideExtremum(
-        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout [Double], at base: Int,
+        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout MutableSpan<Double>,
+        at base: Int,
         _ beats: (Double, Double) -> Bool
     ) {
         let times = columns.times.span
         let values = columns.values.span
+        if steps == 1 {
+            let (low, high) = (
+                times.firstIndex(after: input.end(0) - input.window), times.firstIndex(after: input.end(0))
+            )
+            guard low < high else { return }
+            var best = Double.nan
+            for index in low..<high where beats(values[index], best) || best.isNaN { best = values[index] }
+            output[base] = best
+            return
+        }
         var (low, high, first) = (0, 0, 0)
         // Places of candidates from `first` on, the best one first; NaN is never one.
         var candidates: [Int] = []
@@ -159,7 +174,7 @@ extension Evaluator {
     /// - Returns: Whether a counter that is known to have begun at some moment began before its last sample.
     private func slideRate(
         _ function: WindowFunction, _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int,
-        into output: inout [Double], at base: Int
+        into output: inout MutableSpan<Double>, at base: Int
     ) -> Bool {
         let times = columns.times.span
         let values = columns.values.span
@@ -228,6 +243,18 @@ extension Evaluator {
     }
 }
 
+extension Span<Int64> {
+    /// The first place whose value, of ascending ones, is greater than `bound`.
+    fileprivate func firstIndex(after bound: Int64) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle] > bound { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}
+
 /// What a function makes of one window, which is not empty; `absentValue` for nothing.
 private func reduce(
     _ function: WindowFunction, _ times: Span<Int64>, _ values: Span<Double>, _ parameters: [StepScalar], step: Int,
@@ -263,9 +290,7 @@ private func reduce(
         for index in values.indices { sum.add(values[index]) }
         return sum.value
     case .avgOverTime:
-        var mean = Mean()
-        for index in values.indices { mean.add(values[index]) }
-        return mean.value
+        return Mean.of(values)
     case .stddevOverTime, .stdvarOverTime:
         var variance = Variance()
         for index in values.indices { variance.add(values[index]) }

@@ -20,7 +20,24 @@
 
     var value: Double { Double(bitPattern: bits) }
 
+    /// Copies the samples in `(after, through]` to where `times` and `values` point, which has room for all of them, and
+    /// answers how many there were. One loop without a call: most of what a long query does.
+    consuming func copy(
+        after: Int64, through: Int64, times: UnsafeMutablePointer<Int64>, values: UnsafeMutablePointer<Double>
+    ) -> Int {
+        var written = 0
+        while next() {
+            if time <= after { continue }
+            if time > through { break }
+            unsafe times[written] = time
+            unsafe values[written] = value
+            written += 1
+        }
+        return written
+    }
+
     /// Moves to the next sample; false at the end, and where the bytes end before the samples do.
+    @inline(__always)
     mutating func next() -> Bool {
         guard index < count, position < bitEnd else { return false }
         switch index {
@@ -41,6 +58,7 @@
         return position <= bitEnd
     }
 
+    @inline(__always)
     private mutating func deltaOfDelta() -> Int64 {
         let head = peek()
         if head >> 63 == 0 {
@@ -60,6 +78,7 @@
         return Int64(bitPattern: raw) - (1 << Int64(width))
     }
 
+    @inline(__always)
     private mutating func readValue() {
         let head = peek()
         guard head >> 63 == 1 else {
@@ -77,6 +96,7 @@
         bits ^= read(significant) << UInt64(max(0, trailing))
     }
 
+    @inline(never)
     private mutating func varint() -> UInt64 {
         var value: UInt64 = 0
         for shift in stride(from: UInt64(0), to: 70, by: 7) {
@@ -88,18 +108,25 @@
     }
 
     /// The next 57 bits or more, at the top of a word.
+    @inline(__always)
     private func peek() -> UInt64 {
         // Safe: `position` is below `bitEnd`, and the slack can be read behind it.
         let word = unsafe UnsafeRawPointer(bytes + (min(position, bitEnd) >> 3)).loadUnaligned(as: UInt64.self)
         return UInt64(bigEndian: word) << UInt64(position & 7)
     }
 
+    @inline(__always)
     private mutating func read(_ count: Int) -> UInt64 {
         if count > 56 {
-            let high = read(count - 32)
-            return high << 32 | read(32)
+            let high = readFew(count - 32)
+            return high << 32 | readFew(32)
         }
-        guard count > 0 else { return 0 }
+        return count > 0 ? readFew(count) : 0
+    }
+
+    /// At most 56 bits, at least one.
+    @inline(__always)
+    private mutating func readFew(_ count: Int) -> UInt64 {
         let value = peek() >> UInt64(64 - count)
         position += count
         return value
