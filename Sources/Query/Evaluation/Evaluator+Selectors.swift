@@ -47,16 +47,16 @@ extension Evaluator {
     ) throws(QueryError) -> [SeriesColumns] {
         try checkTime()
         let series: [SeriesColumns]
-        do {
+        let (limits, isMemory) = readLimits
+        do throws(SourceError) {
             series = try source.select(
                 selector.matchers, after: Timestamp(milliseconds: after), through: Timestamp(milliseconds: through),
-                reading: reading, limits: readLimits)
+                reading: reading, limits: limits)
         } catch {
+            if isMemory, case .tooManySamples = error { throw outOfMemory(reading: selector) }
             throw .source(error)
         }
-        var samples = 0
-        for columns in series { samples += columns.times.count }
-        try didRead(samples, by: selector)
+        try didRead(series, by: selector)
         return series
     }
 
@@ -115,6 +115,7 @@ extension Evaluator {
                 }
             }
         }
+        count(vector, grid)
         vector.removeEmpty()
         return vector
     }
@@ -138,6 +139,7 @@ extension Evaluator {
                 vector.values.append(
                     contentsOf: repeatElement(take(columns, columns.times.count - 1), count: grid.count))
             }
+            count(vector, grid)
             return vector
         }
         try checkPoints(series.count, grid.count)
@@ -156,12 +158,47 @@ extension Evaluator {
                 output[base + step] = take(columns, next - 1)
             }
         }
+        count(vector, grid)
         vector.removeEmpty()
         return vector
     }
 
+    /// Counts the samples of an instant vector at each step.
+    private func count(_ vector: StepVector, _ grid: StepGrid) {
+        guard countsSamples else { return }
+        for step in 0..<grid.count {
+            var present = 0
+            for series in 0..<vector.count where vector.values[series * grid.count + step].isPresent { present += 1 }
+            count(present, at: step)
+        }
+    }
+
+    /// Counts the samples in each step's window.
+    private func count(_ input: WindowedSeries, _ grid: StepGrid) {
+        guard countsSamples else { return }
+        for columns in input.series {
+            var (low, high) = (0, 0)
+            for step in 0..<grid.count {
+                let end = input.end(step)
+                while high < columns.times.count, columns.times[high] <= end + input.reachAfter { high += 1 }
+                let start = end - input.window - input.reachBefore
+                while low < high, columns.times[low] <= start { low += 1 }
+                count(high - low, at: step)
+            }
+        }
+    }
+
     /// The columns behind a range vector, without staleness markers.
     func windowed(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
+        let before = load
+        let isPlanned = beginPlan(expr.bare)
+        let input = try read(expr, grid)
+        if isPlanned { endPlan(input.series.count, grid.count, since: before) }
+        count(input, grid)
+        return input
+    }
+
+    private func read(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
         switch expr.bare {
         case .matrix(let node):
             let window = try length(node.window)
@@ -177,12 +214,12 @@ extension Evaluator {
             return WindowedSeries(
                 series: series, window: window, firstEnd: first, stride: stride, reach: reach, reachBefore: before,
                 reachAfter: after)
-        case .subquery(let node): return try windowed(node, grid)
+        case .subquery(let node): return try read(node, grid)
         default: preconditionFailure("no range vector where the type check promised one: \(expr)")
         }
     }
 
-    private func windowed(_ node: Subquery, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
+    private func read(_ node: Subquery, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
         let (first, stride) = try target(node.shift, grid)
         let last = first + Int64(grid.count - 1) * stride
         let window = try length(node.window)
@@ -202,10 +239,11 @@ extension Evaluator {
         }
         try checkPoints(1, Int(steps))
         let inner = StepGrid(start: start, interval: step, count: Int(steps))
-        let vector = try vector(node.inner, inner)
+        let vector = try uncounted { () throws(QueryError) -> StepVector in try self.vector(node.inner, inner) }
         var series: [SeriesColumns] = []
         series.reserveCapacity(vector.count)
         let times = (0..<inner.count).map(inner.time)
+        try holdBytes(vector.values.count * 16)
         for index in 0..<vector.count { series.append(columns(of: vector, series: index, on: inner, times)) }
         return WindowedSeries(
             series: series, window: window, firstEnd: first, stride: stride, dropsName: vector.dropsName)
