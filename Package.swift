@@ -66,6 +66,7 @@ let rooms =
     + room("Workloads", imports: ["Statistics", "Exposition", "SQL", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
     + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"] + server)
+    + room("Replay", imports: ["Rules"])
     + room("Daemon", imports: ["Web", lifecycle])
 
 let package = Package(
@@ -83,7 +84,7 @@ let package = Package(
     targets: libraries + rooms + [
         .executableTarget(
             name: "vedette",
-            dependencies: ["Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Daemon", "Replay", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "ProgramTests", dependencies: ["vedette", "Storage", "TestSupport"], swiftSettings: strict),

@@ -23,8 +23,9 @@ enum ImportTable {
         ("Workloads", ["Statistics", "Exposition", "SQL", "Settings"]),
         ("Notifying", ["Alerting", "Templates", "Transport"]),
         ("Web", ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"]),
+        ("Replay", ["Rules"]),
         ("Daemon", ["Web"]),
-        ("vedette", ["Daemon"]),
+        ("vedette", ["Daemon", "Replay"]),
     ]
 
     /// Each C library with the one room where its pointers end.
