@@ -59,7 +59,8 @@ struct QueryCommand: AsyncParsableCommand {
         if let output { return show(data, output) }
         var chart = TerminalChart(from: from, through: through, step: length)
         (chart.width, chart.height) = (width, height)
-        chart.hasColour = terminalColumns() != nil && unsafe getenv("NO_COLOR") == nil
+        let isPlain = unsafe getenv("NO_COLOR") != nil
+        chart.hasColour = terminalColumns() != nil && !isPlain
         let lines = (data["result"]?.array ?? []).map { one in
             let points = one["values"]?.array ?? []
             return TerminalChart.Line(

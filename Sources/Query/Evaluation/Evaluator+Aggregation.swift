@@ -247,7 +247,13 @@ extension Evaluator {
                             node.isWithout
                                 ? $0.name != Labels.nameLabel && !names.contains($0.name) : names.contains($0.name)
                         })
-                    place = places[labels] ?? output.addSeries(labels)
+                    if let known = places[labels] {
+                        place = known
+                    } else {
+                        // There may be as many as there are values.
+                        try checkPoints(1, grid.count)
+                        place = output.addSeries(labels)
+                    }
                     places[labels] = place
                     last = (value.bitPattern, place)
                 }

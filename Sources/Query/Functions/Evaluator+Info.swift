@@ -115,8 +115,12 @@ extension Evaluator {
                     var place: Int?
                     if !infos.isEmpty || mayLack || isInfo[series] {
                         let merged = try merged(labels, infos.map { selected.labels[$0] }, names)
-                        place = places[merged] ?? output.addSeries(merged, drops: base.drops(series))
-                        places[merged] = place
+                        place = places[merged]
+                        if place == nil {
+                            try checkPoints(1, grid.count)
+                            place = output.addSeries(merged, drops: base.drops(series))
+                            places[merged] = place
+                        }
                     }
                     last = (infos, place)
                 }

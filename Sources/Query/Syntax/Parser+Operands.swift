@@ -106,8 +106,8 @@ extension Parser {
             switch token.kind {
             case .identifier(let name): names.append(name)
             case .string(let name) where !name.isEmpty: names.append(name)
-            case .number(let value) where value.isNaN || value.isInfinite:
-                names.append(value.isNaN ? "nan" : "inf")
+            // `Inf` and `NaN` are names here.
+            case .number(let value) where value.isNaN || value.isInfinite: names.append(written(token))
             default: throw unexpected(in: "in grouping opts", expected: "label")
             }
             advance()
@@ -142,7 +142,7 @@ extension Parser {
             let known = Array(Function.all.keys) + Aggregate.Operator.allCases.map(\.rawValue)
             throw error(
                 start, "unknown function with name \(name.goQuoted)",
-                cure: name.nearest(among: known).map { "did you mean \($0)?" })
+                cure: name.utf8.count > 64 ? nil : name.nearest(among: known).map { "did you mean \($0)?" })
         }
         let arguments = try callArguments(of: function)
         let range = start...tokens[index - 1].range
@@ -247,7 +247,7 @@ extension Parser {
         let label: String
         switch token.kind {
         case .identifier(let name): label = name
-        case .number(let value) where value.isNaN || value.isInfinite: label = value.isNaN ? "nan" : "inf"
+        case .number(let value) where value.isNaN || value.isInfinite: label = written(token)
         case .string(let name): (label, isQuoted) = (name, true)
         default: throw unexpected(in: "in label matching", expected: "identifier or \"}\"")
         }

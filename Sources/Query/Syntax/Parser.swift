@@ -20,8 +20,17 @@ struct Parser {
     private static let greatestDepth = 200
     /// A tree higher than this is refused for the same reason: a chain of operators is as high as it is long.
     private static let greatestHeight = 1000
+    /// A longer text is refused before anything is made of it.
+    static let greatestLength = 512 << 10
 
     init(_ text: String) throws(ParseError) {
+        guard text.utf8.count <= Parser.greatestLength else {
+            let (line, column) = SourceRange(Parser.greatestLength, Parser.greatestLength).position(in: text)
+            throw ParseError(
+                line: line, column: column,
+                message: "the query is \(text.utf8.count) bytes long where \(Parser.greatestLength) are allowed",
+                cure: "select by a label instead of listing values")
+        }
         self.text = text
         tokens = try Lexer.tokens(of: text)
     }
@@ -40,6 +49,13 @@ struct Parser {
     var token: Token { tokens[index] }
 
     mutating func advance() { index = min(index + 1, tokens.count - 1) }
+
+    /// The text of a token as it was written.
+    func written(_ token: Token) -> String {
+        let bytes = text.utf8
+        let start = bytes.index(bytes.startIndex, offsetBy: token.range.start)
+        return String(Substring(bytes[start..<bytes.index(start, offsetBy: token.range.end - token.range.start)]))
+    }
 
     /// The next token's name in lower case when it is an identifier.
     var keyword: String? { name(of: token)?.lowercased() }
