@@ -5,8 +5,8 @@ import Query
 import Testing
 import TestSupport
 
-/// Mutations of well-formed queries: none may crash, and what parses prints, in one line and in several, and parses again
-/// to the same tree. `VEDETTE_FUZZ` multiplies the rounds.
+/// Mutations of well-formed queries: none may crash, and what parses prints, in one line and in several, and parses
+/// again to the same tree. `VEDETTE_FUZZ` multiplies the rounds.
 @Suite struct FuzzTests {
     static let corpus: [String] = {
         var corpus = [

@@ -5,8 +5,8 @@ import TestSupport
 
 /// Prometheus' own scripts, on the statements that need no native histogram.
 @Suite struct PeerScriptTests {
-    /// Statements that are not tagged so and yet expect something of a native histogram in their data: an info about it,
-    /// a collision with it.
+    /// Statements that are not tagged so and yet expect something of a native histogram in their data: an info about
+    /// it, a collision with it.
     static let nativeToo: [String: Set<Int>] = [
         "aggregators.test": [239, 252, 378, 382, 386, 390, 404, 408, 412, 416, 520, 814, 817],
         "functions.test": [1649], "histograms.test": [1081, 1084], "info.test": [202], "native_histograms.test": [1419],

@@ -199,7 +199,7 @@ extension Evaluator {
             }
             let count = Int(min(parameter, Double(present.count)))
             guard count <= 64 else { return Array(present.sorted(by: comesFirst).prefix(count)) }
-            // A few are kept in order as the others pass by; most are sent away by one comparison with the last of them.
+            // A few are kept in order as the others pass by; most are sent away by one comparison with the last.
             var chosen: [Int] = []
             chosen.reserveCapacity(count + 1)
             for series in present {

@@ -1,8 +1,8 @@
 internal import Basics
 
 extension Expression {
-    /// The query over several lines, as `promtool promql format` and `/api/v1/format_query` write it: a part of more than
-    /// 100 bytes is broken, two blanks a level.
+    /// The query over several lines, as `promtool promql format` and `/api/v1/format_query` write it: a part of more
+    /// than 100 bytes is broken, two blanks a level.
     ///
     /// - SeeAlso: Prometheus, `promql/parser/prettier.go`.
     public var pretty: String {

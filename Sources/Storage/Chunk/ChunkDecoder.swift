@@ -20,8 +20,8 @@
 
     var value: Double { Double(bitPattern: bits) }
 
-    /// Copies the samples in `(after, through]` to where `times` and `values` point, which has room for all of them, and
-    /// answers how many there were. One loop without a call: most of what a long query does.
+    /// Copies the samples in `(after, through]` to where `times` and `values` point, which has room for all of them,
+    /// and answers how many there were. One loop without a call: most of what a long query does.
     consuming func copy(
         after: Int64, through: Int64, times: UnsafeMutablePointer<Int64>, values: UnsafeMutablePointer<Double>
     ) -> Int {
