@@ -26,18 +26,39 @@
         after: Int64, through: Int64, times: UnsafeMutablePointer<Int64>, values: UnsafeMutablePointer<Double>
     ) -> Int {
         var written = 0
-        while next() {
-            if time <= after { continue }
-            if time > through { break }
-            unsafe times[written] = time
-            unsafe values[written] = value
+        var first = self
+        for _ in 0..<2 {
+            guard first.next() else { return written }
+            if first.time <= after { continue }
+            if first.time > through { return written }
+            unsafe times[written] = first.time
+            unsafe values[written] = first.value
+            written += 1
+        }
+        // A variable of its own, whose address nobody takes: it lives in registers.
+        var rest = first
+        while rest.nextOfMany() {
+            if rest.time <= after { continue }
+            if rest.time > through { break }
+            unsafe times[written] = rest.time
+            unsafe values[written] = rest.value
             written += 1
         }
         return written
     }
 
-    /// Moves to the next sample; false at the end, and where the bytes end before the samples do.
+    /// Moves to the next sample, which is neither the first nor the second.
     @inline(__always)
+    private mutating func nextOfMany() -> Bool {
+        guard index < count, position < bitEnd else { return false }
+        delta &+= deltaOfDelta()
+        time &+= delta
+        readValue()
+        index += 1
+        return position <= bitEnd
+    }
+
+    /// Moves to the next sample; false at the end, and where the bytes end before the samples do.
     mutating func next() -> Bool {
         guard index < count, position < bitEnd else { return false }
         switch index {
@@ -49,10 +70,7 @@
             delta = Int64(bitPattern: varint())
             time &+= delta
             readValue()
-        default:
-            delta &+= deltaOfDelta()
-            time &+= delta
-            readValue()
+        default: return nextOfMany()
         }
         index += 1
         return position <= bitEnd
