@@ -38,6 +38,7 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let libraries: [Target] = [
     system("CCurl", package: "libcurl", debian: "libcurl4-openssl-dev"),
     system("CSnappy", debian: "libsnappy-dev"),
+    system("CZlib", package: "zlib", debian: "zlib1g-dev"),
     system("CCrypto", package: "libcrypto", debian: "libssl-dev"),
     system("CLinux", debian: "libc6-dev"),
     system("CHiredis", debian: "libhiredis-dev"),  // Its pkg-config file has a flag that SwiftPM warns about.
@@ -49,7 +50,7 @@ let libraries: [Target] = [
 ]
 
 let rooms =
-    room("Basics", imports: ["CLinux", "CSnappy", "CCrypto"])
+    room("Basics", imports: ["CLinux", "CSnappy", "CZlib", "CCrypto"])
     + room("Model", imports: ["Basics", "CRE2"])
     + room("Settings", imports: ["Basics", "Yams"])
     + room("Statistics", imports: ["Basics"])

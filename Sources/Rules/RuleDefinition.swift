@@ -87,6 +87,24 @@ public struct RuleDefinition: Sendable, Hashable {
         (self.trigger, self.location) = (trigger, location)
     }
 
+    /// The rule that stands at the end of every group: it fires for each rule whose evaluation failed.
+    static let evaluationFailing: RuleDefinition = {
+        do {
+            let text = "increase(vedette_rule_evaluation_failures_total[5m]) > 0"
+            var rule = RuleDefinition(
+                alert: "VedetteRuleEvaluationFailing", expression: try Expression(parsing: text))
+            rule.labels = [RuleText("component", plain: "vedette"), RuleText("severity", plain: "high")]
+            return rule
+        } catch {
+            preconditionFailure("\(error)")
+        }
+    }()
+
+    private init(alert: String, expression: Expression) {
+        (kind, name, self.expression, hold, keepFiringFor) = (.alerting, alert, expression, 0, 0)
+        (labels, annotations, location) = ([], [], SourceLocation(file: "built-in"))
+    }
+
     /// Its labels as written.
     public var labelTexts: [String: String] { Dictionary(uniqueKeysWithValues: labels.map { ($0.name, $0.text) }) }
     /// Its annotations as written.

@@ -30,7 +30,8 @@ enum ImportTable {
 
     /// Each C library with the one room where its pointers end.
     static let libraries = [
-        "CLinux": "Basics", "CSnappy": "Basics", "CCrypto": "Basics", "CRE2": "Model", "CCurl": "Transport",
+        "CLinux": "Basics", "CSnappy": "Basics", "CZlib": "Basics", "CCrypto": "Basics", "CRE2": "Model",
+        "CCurl": "Transport",
         "CHiredis": "Transport", "CSQLite": "SQL", "CPostgres": "SQL",
     ]
 
