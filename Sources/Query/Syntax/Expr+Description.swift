@@ -51,7 +51,11 @@ struct CanonicalWriter {
             write((node.parameter.map { [$0] } ?? []) + [node.inner])
             write(")")
         case .binary(let node):
-            write(node.left)
+            if node.operation == .power, case .number(let literal) = node.left, literal.value == .infinity {
+                write("Inf")  // The sign of `+Inf` would be read as that of the power.
+            } else {
+                write(node.left)
+            }
             write(" \(node.operatorText) ")
             write(node.right)
         case .unary(let node):

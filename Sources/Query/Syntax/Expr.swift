@@ -71,6 +71,9 @@ public struct NumberLiteral: Sendable, Hashable {
     public var isDuration: Bool
     /// Its place.
     public var range: SourceRange
+
+    /// Takes a minus sign in; a duration has no negative zero.
+    mutating func negate() { value = isDuration ? 0 - value : -value }
 }
 
 /// `"text"`.

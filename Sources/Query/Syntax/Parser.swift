@@ -140,7 +140,7 @@ struct Parser {
         height += 1
         let range = start...operand.range
         if case .number(var literal) = operand {
-            if isNegative { literal.value = -literal.value }
+            if isNegative { literal.negate() }
             literal.range = range
             return .number(literal)
         }
