@@ -195,19 +195,21 @@ extension Evaluator {
             }
         }
         var hasOverlap = false
+        let (hasStarts, hasResets) = (!starts.isEmpty, !resets.isEmpty)
+        let divisor = function == .rate ? Double(input.window) / 1000 : 1
         var (low, high, firstReset) = (0, 0, 0)
+        var end = input.firstEnd - input.stride
         for step in 0..<steps {
-            let end = input.end(step)
+            end &+= input.stride
             let start = end - input.window
             while high < times.count, times[high] <= end { high += 1 }
             while low < high, times[low] <= start { low += 1 }
             // A counter that began inside the window stood at zero then.
-            let zero =
-                !starts.isEmpty && low < high && starts[low] > start && starts[low] < times[low] ? starts[low] : 0
+            let zero = hasStarts && low < high && starts[low] > start && starts[low] < times[low] ? starts[low] : 0
             guard high - low >= 2 || zero != 0 else { continue }
             if !overlaps.isEmpty, overlaps.contains(where: { $0 > low && $0 < high }) { hasOverlap = true }
             var increase = values[high - 1] - values[low]
-            if !resets.isEmpty {
+            if hasResets {
                 while firstReset < resets.count, resets[firstReset] <= low { firstReset += 1 }
                 var index = firstReset
                 while index < resets.count, resets[index] < high {
@@ -222,7 +224,7 @@ extension Evaluator {
                 var toEnd = Double(end - times[high - 1]) / 1000
                 if toEnd >= average * 1.1 { toEnd = average / 2 }
                 let factor = (sampled + toEnd) / sampled
-                output[base + step] = increase * (function == .rate ? factor / (Double(input.window) / 1000) : factor)
+                output[base + step] = increase * (factor / divisor)
                 continue
             }
             let sampled = Double(times[high - 1] - times[low]) / 1000
@@ -235,9 +237,7 @@ extension Evaluator {
                 toStart = min(toStart, sampled * (values[low] / increase))
             }
             if toEnd >= average * 1.1 { toEnd = average / 2 }
-            var factor = (sampled + toStart + toEnd) / sampled
-            if function == .rate { factor /= Double(input.window) / 1000 }
-            output[base + step] = increase * factor
+            output[base + step] = increase * ((sampled + toStart + toEnd) / sampled / divisor)
         }
         return hasOverlap
     }

@@ -38,8 +38,8 @@
         return unsafe first.copyRest(after: after, through: through, times: times, values: values, from: written)
     }
 
-    /// The samples behind the second. The same reading as `nextOfMany`, written out over variables that nobody takes the
-    /// address of, so that they live in registers: half the time.
+    /// The samples behind the second. The same reading as `nextOfMany`, written out over variables whose address nobody
+    /// takes, so that they live in registers.
     private func copyRest(
         after: Int64, through: Int64, times: UnsafeMutablePointer<Int64>, values: UnsafeMutablePointer<Double>,
         from first: Int
