@@ -75,6 +75,7 @@ bench-run:
 	python3 $(SHARED)/bench/ingest.py vedette --binary $(abspath $(BINARY))
 	python3 $(SHARED)/bench/detect.py prometheus
 	python3 $(SHARED)/bench/detect.py vedette --binary $(abspath $(BINARY))
+	VEDETTE_BENCH=$(abspath $(SHARED))/bench scripts/query-bench --binary $(abspath $(BINARY))
 
 install: ## Install the release binary, rules, runbooks, examples and dashboards below PREFIX (/usr/local)
 	@[ -x $(BINARY) ] || { echo "$(BINARY) is not there; run: make build" >&2; exit 1; }

@@ -16,6 +16,11 @@ public enum GoNumber {
     /// - SeeAlso: Prometheus, `util/jsonutil/marshal.go`, `MarshalFloat`.
     public static func api(_ value: Double) -> String {
         let size = abs(value)
+        if size >= 1e-3, size < 1e15 {
+            // Swift's shortest digits are Go's, and here it writes them without an exponent.
+            let text = value.description
+            return text.utf8.suffix(2).elementsEqual(".0".utf8) ? String(text.dropLast(2)) : text
+        }
         if size != 0, size < 1e-6 || size >= 1e21, size.isFinite {
             var text = exponential(value)
             // As encoding/json does: e-09 becomes e-9.

@@ -104,3 +104,9 @@ public func tuneAllocator() {
 
 /// How many processors the process may use; at least 1.
 public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
+/// Columns of the terminal that standard output goes to; nil when it goes elsewhere.
+public func terminalColumns() -> Int? {
+    let columns = Int(vedette_terminal_columns(STDOUT_FILENO))
+    return columns > 0 ? columns : nil
+}

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -18,6 +19,12 @@
 extern int mallopt(int parameter, int value);
 static inline void vedette_limit_arenas(int count) { mallopt(-8 /* M_ARENA_MAX */, count); }
 static inline int vedette_name_thread(const char *name) { return prctl(PR_SET_NAME, name); }
+
+// Columns of the terminal behind a descriptor; 0 when there is none.
+static inline int vedette_terminal_columns(int descriptor) {
+    struct winsize size = {0};
+    return ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
 
 static inline int vedette_epoll_control(int epoll, int operation, int descriptor, uint32_t events) {
     struct epoll_event event = {.events = events, .data = {.fd = descriptor}};

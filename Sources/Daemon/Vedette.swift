@@ -75,7 +75,8 @@ public final class Vedette: Sendable {
         }
         var queries = QueryOptions()
         queries.defaultSubqueryStep = settings.evaluationInterval
-        engine = QueryEngine(source: store, options: queries, clock: world.clock)
+        engine = QueryEngine(
+            source: store, options: queries, budget: QueryBudget(clock: world.clock), clock: world.clock)
         let readFile = { @Sendable [files = world.files] (path: String) in try files.contents(of: path) }
         dispatcher = Dispatcher(
             settings.notifying, store: journal, clock: world.clock, transport: world.transport,

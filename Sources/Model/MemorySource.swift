@@ -8,6 +8,8 @@ public final class MemorySource: SampleSource, SampleSink {
         var labels: Labels
         var times: [Int64] = []
         var values: [Double] = []
+        /// When counts began, by the time of their samples.
+        var starts: [Int64: Int64] = [:]
     }
     private struct Contents {
         var series: [Series] = []
@@ -34,6 +36,14 @@ public final class MemorySource: SampleSource, SampleSink {
     public func add(_ reference: SeriesReference, _ time: Timestamp, _ value: Double) {
         contents.withLock { contents in
             _ = contents.series[Int(reference) - 1].insert(time.milliseconds, value)
+        }
+    }
+
+    /// Tells when the count behind a sample began.
+    public func begin(_ labels: Labels, sampleAt time: Timestamp, at start: Timestamp) {
+        guard let reference = reference(of: labels) else { return }
+        contents.withLock { contents in
+            contents.series[Int(reference) - 1].starts[time.milliseconds] = start.milliseconds
         }
     }
 
@@ -146,7 +156,10 @@ extension MemorySource.Series {
         let end = times.partition { $0 > through }
         let start = reading == .newest ? max(0, end - 1) : times.partition { $0 > after }
         guard start < end, times[start] > after else { return nil }
-        return SeriesColumns(labels: labels, times: Array(times[start..<end]), values: Array(values[start..<end]))
+        let times = Array(times[start..<end])
+        return SeriesColumns(
+            labels: labels, times: times, values: Array(values[start..<end]),
+            starts: starts.isEmpty ? [] : times.map { starts[$0] ?? 0 })
     }
 }
 

@@ -8,11 +8,14 @@ public struct SeriesColumns: Sendable {
     public var times: [Int64]
     /// As many values as times.
     public var values: [Double]
+    /// When the count behind each value began, 0 where that is not known; empty when it is known of none.
+    public var starts: [Int64]
 
     /// A series by its parts.
-    public init(labels: Labels, times: [Int64], values: [Double]) {
+    public init(labels: Labels, times: [Int64], values: [Double], starts: [Int64] = []) {
         precondition(times.count == values.count, "\(times.count) times beside \(values.count) values")
-        (self.labels, self.times, self.values) = (labels, times, values)
+        precondition(starts.isEmpty || starts.count == times.count, "\(starts.count) starts of \(times.count) values")
+        (self.labels, self.times, self.values, self.starts) = (labels, times, values, starts)
     }
 }
 

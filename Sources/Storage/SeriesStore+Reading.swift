@@ -76,29 +76,27 @@ extension SeriesStore: SampleSource {
         if let newest = found.newest {
             return SeriesColumns(labels: found.labels, times: [newest.timestamp.milliseconds], values: [newest.value])
         }
-        var times: [Int64] = []
-        var values: [Double] = []
         let capacity = found.closed.reduce(found.openCount) { $0 + Int($1.sampleCount) }
-        times.reserveCapacity(capacity)
-        values.reserveCapacity(capacity)
-        func read(_ decoder: consuming ChunkDecoder) {
-            while decoder.next() {
-                if decoder.time <= after { continue }
-                if decoder.time > through { return }
-                times.append(decoder.time)
-                values.append(decoder.value)
+        var times: [Int64] = []
+        var values = unsafe [Double](unsafeUninitializedCapacity: capacity) { values, written in
+            unsafe times = [Int64](unsafeUninitializedCapacity: capacity) { times, count in
+                guard let times = times.baseAddress, let values = values.baseAddress else { return }
+                // Safe: there is room for the samples of all the chunks, and none gives more than it says to hold.
+                for chunk in found.closed {
+                    let decoder = unsafe ChunkDecoder(
+                        bytes: chunk.bytes, byteCount: Int(chunk.byteCount), sampleCount: Int(chunk.sampleCount))
+                    count += unsafe decoder.copy(
+                        after: after, through: through, times: times + count, values: values + count)
+                }
+                unsafe found.open.withUnsafeBufferPointer { bytes in
+                    guard !bytes.isEmpty, let base = bytes.baseAddress else { return }
+                    let decoder = unsafe ChunkDecoder(
+                        bytes: base, byteCount: bytes.count - ChunkArena.slack, sampleCount: found.openCount)
+                    count += unsafe decoder.copy(
+                        after: after, through: through, times: times + count, values: values + count)
+                }
             }
-        }
-        for chunk in found.closed {
-            unsafe read(
-                ChunkDecoder(bytes: chunk.bytes, byteCount: Int(chunk.byteCount), sampleCount: Int(chunk.sampleCount)))
-        }
-        if !found.open.isEmpty {
-            unsafe found.open.withUnsafeBufferPointer { bytes in
-                guard let base = bytes.baseAddress else { return }
-                unsafe read(
-                    ChunkDecoder(bytes: base, byteCount: bytes.count - ChunkArena.slack, sampleCount: found.openCount))
-            }
+            written = times.count
         }
         guard let last = times.last else { return nil }
         if newestOnly { (times, values) = ([last], [values[values.count - 1]]) }

@@ -56,8 +56,8 @@ import TestSupport
         }
         #expect(
             error?.description
-                == "query processing would load too many samples into memory: 1144 where 100 are allowed; "
-                + "the widest selector is m, 80 samples")
+                == "query processing would load too many samples into memory: 1224 where 100 are allowed; "
+                + "the widest selector is m, 4 series with 80 samples")
     }
 
     @Test(

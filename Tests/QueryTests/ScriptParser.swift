@@ -31,12 +31,53 @@ struct Expectation {
 struct Statement {
     enum Kind {
         case clear
-        case load(step: Milliseconds, series: [SeriesNotation])
+        case load(step: Milliseconds, series: [SeriesNotation], starts: [StartNotation])
         case instant(at: Int64, query: String, Expectation)
         case range(from: Int64, through: Int64, step: Int64, query: String, Expectation)
     }
     var line: Int
     var kind: Kind
+}
+
+/// When the counts of a series' samples began, relative to the samples: `series@st _ -30s-1mx2`.
+struct StartNotation {
+    var labels: Labels
+    /// One entry per interval, in milliseconds; nil: not known.
+    var starts: [Milliseconds?]
+
+    init(parsing line: String) throws {
+        guard let mark = line.firstRange(of: "@st") else {
+            throw ScriptError(line: 0, description: "no @st in \(line)")
+        }
+        labels = try SeriesNotation.labels(parsing: String(line[..<mark.lowerBound]))
+        starts = []
+        for word in line[mark.upperBound...].split(whereSeparator: { $0 == " " || $0 == "\t" }) {
+            try append(String(word))
+        }
+    }
+
+    private mutating func append(_ word: String) throws {
+        let parts = word.split(separator: "x", omittingEmptySubsequences: false).map(String.init)
+        let count = parts.count > 1 ? Int(parts[1]) ?? 0 : 0
+        if parts[0] == "_" {
+            starts += Array(repeating: nil, count: max(1, count))
+            return
+        }
+        // The sign of the second number is behind the first one's digits and unit.
+        let head = parts[0]
+        let second = head.dropFirst().firstIndex { $0 == "-" || $0 == "+" }
+        guard let first = signed(String(head[..<(second ?? head.endIndex)])) else {
+            throw ScriptError(line: 0, description: "no start: \(word)")
+        }
+        let step = second.flatMap { signed(String(head[$0...])) } ?? 0
+        for number in 0...count { starts.append(first + Int64(number) * step) }
+    }
+
+    private func signed(_ text: String) -> Milliseconds? {
+        let digits = text.hasPrefix("-") || text.hasPrefix("+") ? String(text.dropFirst()) : text
+        let value = digits.allSatisfy { $0 == "0" } ? 0 : DurationText.parse(digits)
+        return value.map { text.hasPrefix("-") ? -$0 : $0 }
+    }
 }
 
 struct ScriptError: Error, CustomStringConvertible {
@@ -73,8 +114,9 @@ struct ScriptParser {
             let words = text.split(separator: " ", omittingEmptySubsequences: true).map(String.init)
             if words[0] == "clear" { return Statement(line: line, kind: .clear) }
             if words[0].hasPrefix("load") {
+                let (series, starts) = try loadedSeries()
                 return Statement(
-                    line: line, kind: .load(step: try duration(words[1], line), series: try loadedSeries()))
+                    line: line, kind: .load(step: try duration(words[1], line), series: series, starts: starts))
             }
             guard words[0].hasPrefix("eval") else { throw ScriptError(line: line, description: "what is \(text)?") }
             return try evaluation(words, text, line)
@@ -102,16 +144,21 @@ struct ScriptParser {
         return block
     }
 
-    private mutating func loadedSeries() throws -> [SeriesNotation] {
+    private mutating func loadedSeries() throws -> ([SeriesNotation], [StartNotation]) {
         var series: [SeriesNotation] = []
-        for (line, text) in block() where !text.contains("{{") && !text.contains("@st") {
+        var starts: [StartNotation] = []
+        for (line, text) in block() where !text.contains("{{") {
             do {
-                series.append(try SeriesNotation(parsing: text))
+                if text.contains("@st") {
+                    starts.append(try StartNotation(parsing: text))
+                } else {
+                    series.append(try SeriesNotation(parsing: text))
+                }
             } catch {
                 throw ScriptError(line: line, description: "\(error) in \(text)")
             }
         }
-        return series
+        return (series, starts)
     }
 
     private mutating func evaluation(_ words: [String], _ text: String, _ line: Int) throws -> Statement {

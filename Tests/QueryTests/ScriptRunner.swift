@@ -12,6 +12,7 @@ struct ScriptRunner {
         var options = QueryOptions()
         options.delaysNameRemoval = true
         options.allowsExperimental = true
+        options.usesStartTimes = true
         return options
     }()
 
@@ -21,7 +22,14 @@ struct ScriptRunner {
         case .clear:
             store = MemorySource()
             return nil
-        case .load(let step, let series):
+        case .load(let step, let series, let starts):
+            for notation in starts {
+                for (index, start) in notation.starts.enumerated() {
+                    guard let start else { continue }
+                    let time = Timestamp(milliseconds: Int64(index) * step)
+                    store.begin(notation.labels, sampleAt: time, at: time + start)
+                }
+            }
             for notation in series {
                 for (index, value) in notation.values.enumerated() {
                     guard let value else { continue }

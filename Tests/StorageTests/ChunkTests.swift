@@ -54,6 +54,35 @@ import Testing
         #expect(read.map(\.1) == expected.prefix(written).map(\.1.bitPattern), "seed \(seed)")
     }
 
+    @Test("a copy of a part is what is read one by one", arguments: 0..<300)
+    func copies(seed: UInt64) {
+        var arena = ChunkArena()
+        var chunk = OpenChunk()
+        let expected = samples(seed: seed, count: 120)
+        for (time, value) in expected where !chunk.isFull { chunk.append(time, value, &arena) }
+        let closed = chunk.close(&arena)
+        let count = Int(closed.sampleCount)
+        for (after, through) in [(-1, count), (0, count), (1, count - 1), (count / 2, count / 2 + 7), (count, count)] {
+            let bounds = (
+                after < 0 ? Int64.min : expected[min(after, count - 1)].0, expected[min(through, count - 1)].0
+            )
+            var times = Array(repeating: Int64(0), count: count)
+            var values = Array(repeating: 0.0, count: count)
+            let copied = unsafe times.withUnsafeMutableBufferPointer { times in
+                unsafe values.withUnsafeMutableBufferPointer { values in
+                    let decoder = unsafe ChunkDecoder(
+                        bytes: closed.bytes, byteCount: Int(closed.byteCount), sampleCount: count)
+                    return unsafe decoder.copy(
+                        after: bounds.0, through: bounds.1, times: times.baseAddress!, values: values.baseAddress!)
+                }
+            }
+            let wanted = expected.prefix(count).filter { $0.0 > bounds.0 && $0.0 <= bounds.1 }
+            #expect(Array(times.prefix(copied)) == wanted.map(\.0), "seed \(seed)")
+            #expect(
+                values.prefix(copied).map(\.bitPattern) == wanted.map(\.1.bitPattern), "seed \(seed), after \(after)")
+        }
+    }
+
     @Test("the arena gives back what it took") func arena() {
         var arena = ChunkArena()
         for seed in 0..<50 {

@@ -32,6 +32,19 @@ import Testing
         #expect(body["error"]?.string?.hasPrefix(message) == true, "\(body.text)")
     }
 
+    @Test("statistics and the plan come when they are asked for") func statistics() async throws {
+        let bench = try await WebBench()
+        for job in ["a", "b"] { bench.store.add(["__name__": "m", "job": job], Timestamp(seconds: 600), 1) }
+        let query = [("query", "sum(m)"), ("time", "600")]
+        #expect(try await bench.json("/api/v1/query", query).body["data"]?["stats"] == nil)
+        let all = try await bench.json("/api/v1/query", query + [("stats", "all")]).body["data"]?["stats"]
+        #expect(all?["samples"]?["totalQueryableSamples"] == 2 && all?["plan"] == nil)
+        #expect(all?["samples"]?["totalQueryableSamplesPerStep"] == [[600, 2]])
+        let range = [("query", "sum(m)"), ("start", "600"), ("end", "630"), ("step", "30"), ("stats", "explain")]
+        let plan = try await bench.json("/api/v1/query_range", range).body["data"]?["stats"]?["plan"]
+        #expect(plan?["node"] == "sum" && plan?["steps"] == 2 && plan?["children"]?[0]?["node"] == "m")
+    }
+
     @Test(
         "no such path, no such method",
         arguments: [

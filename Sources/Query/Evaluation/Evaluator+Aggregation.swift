@@ -192,12 +192,24 @@ extension Evaluator {
         case .topk, .bottomk:
             guard parameter >= 1 else { return [] }
             let isTop = operation == .topk
-            let sorted = present.sorted { left, right in
+            func comesFirst(_ left: Int, _ right: Int) -> Bool {
                 let (one, other) = (value(left), value(right))
                 if one.isNaN || other.isNaN { return !one.isNaN && other.isNaN }
                 return one == other ? left < right : isTop ? one > other : one < other
             }
-            return Array(sorted.prefix(Int(min(parameter, Double(present.count)))))
+            let count = Int(min(parameter, Double(present.count)))
+            guard count <= 64 else { return Array(present.sorted(by: comesFirst).prefix(count)) }
+            // A few are kept in order as the others pass by; most are sent away by one comparison with the last.
+            var chosen: [Int] = []
+            chosen.reserveCapacity(count + 1)
+            for series in present {
+                if chosen.count == count, !comesFirst(series, chosen[count - 1]) { continue }
+                var place = chosen.count
+                while place > 0, comesFirst(series, chosen[place - 1]) { place -= 1 }
+                chosen.insert(series, at: place)
+                if chosen.count > count { chosen.removeLast() }
+            }
+            return chosen
         case .limitk:
             guard parameter >= 1 else { return [] }
             return Array(present.prefix(Int(min(parameter, Double(present.count)))))
@@ -235,7 +247,13 @@ extension Evaluator {
                             node.isWithout
                                 ? $0.name != Labels.nameLabel && !names.contains($0.name) : names.contains($0.name)
                         })
-                    place = places[labels] ?? output.addSeries(labels)
+                    if let known = places[labels] {
+                        place = known
+                    } else {
+                        // There may be as many as there are values.
+                        try checkPoints(1, grid.count)
+                        place = output.addSeries(labels)
+                    }
                     places[labels] = place
                     last = (value.bitPattern, place)
                 }

@@ -10,6 +10,7 @@ extension Evaluator {
         let left = try evaluate(node.left, grid)
         let right = try evaluate(node.right, grid)
         let operation = node.operation
+        if operation.isTrim { return .vector(try trimmed(node, left, right, grid)) }
         switch (left, right) {
         case (.scalar(let left), .scalar(let right)):
             return .scalar(
@@ -26,6 +27,20 @@ extension Evaluator {
             return .vector(try matched(node, matching, left, right))
         default: preconditionFailure("operands that passed no type check: \(node)")
         }
+    }
+
+    /// Only native histograms can be cut: of floats nothing is left, which is told.
+    private func trimmed(
+        _ node: Binary, _ left: StepValue, _ right: StepValue, _ grid: StepGrid
+    ) throws(QueryError) -> StepVector {
+        func count(_ value: StepValue) -> Int { if case .vector(let vector) = value { vector.count } else { 1 } }
+        if count(left) > 0, count(right) > 0 {
+            let operation = node.operation.rawValue
+            inform(
+                "incompatible sample types encountered for binary operator \(operation.goQuoted): "
+                    + "float \(operation) float", at: node.left.range...node.right.range)
+        }
+        return StepVector(steps: grid.count)
     }
 
     private func vectorScalar(

@@ -11,6 +11,9 @@ struct WindowedSeries {
     var stride: Int64
     /// Whose names are dropped when the query ends, beside `series`; empty: none.
     var dropsName: [Bool] = []
+    /// Whether the windows reach for samples outside of them, and how far to either side.
+    var reach: Reach?
+    var reachBefore: Int64 = 0, reachAfter: Int64 = 0
 
     func end(_ step: Int) -> Int64 { firstEnd + Int64(step) * stride }
 }
@@ -44,31 +47,82 @@ extension Evaluator {
     ) throws(QueryError) -> [SeriesColumns] {
         try checkTime()
         let series: [SeriesColumns]
-        do {
+        let (limits, isMemory) = readLimits
+        do throws(SourceError) {
             series = try source.select(
                 selector.matchers, after: Timestamp(milliseconds: after), through: Timestamp(milliseconds: through),
-                reading: reading, limits: readLimits)
+                reading: reading, limits: limits)
         } catch {
+            if isMemory, case .tooManySamples = error { throw outOfMemory(reading: selector) }
             throw .source(error)
         }
-        var samples = 0
-        for columns in series { samples += columns.times.count }
-        try didRead(samples, by: selector)
+        try didRead(series, by: selector)
         return series
     }
 
-    /// The newest sample of each series at each step, no older than the lookback.
+    /// The newest sample of each series at each step, no older than the lookback; `smoothed`, the line between it and
+    /// the next.
     func instantSelector(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
-        try instantSelector(node, grid) { _, value in value }
+        try checkReach(node)
+        if node.reach == .smoothed { return try smoothedSelector(node, grid) }
+        return try instantSelector(node, grid) { columns, index in columns.values[index] }
     }
 
     /// The moments of those samples in seconds instead of their values, for `timestamp()`.
     func selectedTimes(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
-        try instantSelector(node, grid) { time, _ in Double(time) / 1000 }
+        try instantSelector(node, grid) { columns, index in Double(columns.times[index]) / 1000 }
     }
 
+    /// When the counts behind those samples began, in seconds, for `start_timestamp()`; 0 where it is not known.
+    func selectedStarts(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        try instantSelector(node, grid) { columns, index in
+            columns.starts.isEmpty ? 0 : Double(columns.starts[index]) / 1000
+        }
+    }
+
+    private func checkReach(_ node: VectorSelector) throws(QueryError) {
+        guard let reach = node.reach, !options.allowsExperimental else { return }
+        throw .badRequest("\(reach.rawValue) modifier is experimental and not enabled on this server")
+    }
+
+    private func smoothedSelector(_ node: VectorSelector, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        let (first, stride) = try target(node.shift, grid)
+        let lookback = options.lookback
+        let last = first + Int64(grid.count - 1) * stride
+        let series = try select(node, after: first - lookback, through: last + lookback, reading: .all)
+        try checkPoints(series.count, grid.count)
+        var vector = StepVector(steps: grid.count)
+        vector.labels = series.map(\.labels)
+        vector.values = Array(repeating: absentValue, count: series.count * grid.count)
+        for (index, columns) in series.enumerated() {
+            try checkTime()
+            var columns = columns
+            columns.removeStaleMarkers()
+            let base = vector.base(index)
+            let (times, values) = (columns.times, columns.values)
+            var next = 0
+            for step in 0..<grid.count {
+                let moment = first + Int64(step) * stride
+                while next < times.count, times[next] < moment { next += 1 }
+                let hasNext = next < times.count && times[next] <= moment + lookback
+                if hasNext, times[next] == moment {
+                    vector.values[base + step] = values[next]
+                } else if next > 0, times[next - 1] > moment - lookback {
+                    vector.values[base + step] =
+                        hasNext
+                        ? interpolated(times.span, values.span, next - 1, at: moment, isCounter: false)
+                        : values[next - 1]
+                }
+            }
+        }
+        count(vector, grid)
+        vector.removeEmpty()
+        return vector
+    }
+
+    @inline(__always)
     private func instantSelector(
-        _ node: VectorSelector, _ grid: StepGrid, _ take: (Int64, Double) -> Double
+        _ node: VectorSelector, _ grid: StepGrid, _ take: (SeriesColumns, Int) -> Double
     ) throws(QueryError) -> StepVector {
         let (first, stride) = try target(node.shift, grid)
         let lookback = options.lookback
@@ -83,45 +137,89 @@ extension Evaluator {
                 guard let value = columns.values.last, !value.isStaleMarker else { continue }
                 vector.labels.append(columns.labels)
                 vector.values.append(
-                    contentsOf: repeatElement(take(columns.times[columns.times.count - 1], value), count: grid.count))
+                    contentsOf: repeatElement(take(columns, columns.times.count - 1), count: grid.count))
             }
+            count(vector, grid)
             return vector
         }
         try checkPoints(series.count, grid.count)
         vector.labels = series.map(\.labels)
         vector.values = Array(repeating: absentValue, count: series.count * grid.count)
+        var output = vector.values.mutableSpan
         for (index, columns) in series.enumerated() {
             try checkTime()
-            let base = vector.base(index)
-            let (times, values) = (columns.times, columns.values)
+            let base = index * grid.count
+            let (times, values) = (columns.times.span, columns.values.span)
             var next = 0
             for step in 0..<grid.count {
                 let moment = first + Int64(step) * stride
                 while next < times.count, times[next] <= moment { next += 1 }
                 guard next > 0, times[next - 1] > moment - lookback, !values[next - 1].isStaleMarker else { continue }
-                vector.values[base + step] = take(times[next - 1], values[next - 1])
+                output[base + step] = take(columns, next - 1)
             }
         }
+        count(vector, grid)
         vector.removeEmpty()
         return vector
     }
 
+    /// Counts the samples of an instant vector at each step.
+    private func count(_ vector: StepVector, _ grid: StepGrid) {
+        guard countsSamples else { return }
+        for step in 0..<grid.count {
+            var present = 0
+            for series in 0..<vector.count where vector.values[series * grid.count + step].isPresent { present += 1 }
+            count(present, at: step)
+        }
+    }
+
+    /// Counts the samples in each step's window.
+    private func count(_ input: WindowedSeries, _ grid: StepGrid) {
+        guard countsSamples else { return }
+        for columns in input.series {
+            var (low, high) = (0, 0)
+            for step in 0..<grid.count {
+                let end = input.end(step)
+                while high < columns.times.count, columns.times[high] <= end + input.reachAfter { high += 1 }
+                let start = end - input.window - input.reachBefore
+                while low < high, columns.times[low] <= start { low += 1 }
+                count(high - low, at: step)
+            }
+        }
+    }
+
     /// The columns behind a range vector, without staleness markers.
     func windowed(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
+        let before = load
+        let isPlanned = beginPlan(expr.bare)
+        let input = try read(expr, grid)
+        if isPlanned { endPlan(input.series.count, grid.count, since: before) }
+        count(input, grid)
+        return input
+    }
+
+    private func read(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
         switch expr.bare {
         case .matrix(let node):
             let window = try length(node.window)
             let (first, stride) = try target(node.selector.shift, grid)
             let last = first + Int64(grid.count - 1) * stride
-            var series = try select(node.selector, after: first - window, through: last, reading: .all)
+            try checkReach(node.selector)
+            let reach = node.selector.reach
+            let before = reach == nil ? 0 : options.lookback
+            let after = reach == .smoothed ? options.lookback : 0
+            var series = try select(
+                node.selector, after: first - window - before, through: last + after, reading: .all)
             for index in series.indices { series[index].removeStaleMarkers() }
-            return WindowedSeries(series: series, window: window, firstEnd: first, stride: stride)
-        case .subquery(let node): return try windowed(node, grid)
+            return WindowedSeries(
+                series: series, window: window, firstEnd: first, stride: stride, reach: reach, reachBefore: before,
+                reachAfter: after)
+        case .subquery(let node): return try read(node, grid)
         default: preconditionFailure("no range vector where the type check promised one: \(expr)")
         }
     }
 
-    private func windowed(_ node: Subquery, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
+    private func read(_ node: Subquery, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
         let (first, stride) = try target(node.shift, grid)
         let last = first + Int64(grid.count - 1) * stride
         let window = try length(node.window)
@@ -141,10 +239,11 @@ extension Evaluator {
         }
         try checkPoints(1, Int(steps))
         let inner = StepGrid(start: start, interval: step, count: Int(steps))
-        let vector = try vector(node.inner, inner)
+        let vector = try uncounted { () throws(QueryError) -> StepVector in try self.vector(node.inner, inner) }
         var series: [SeriesColumns] = []
         series.reserveCapacity(vector.count)
         let times = (0..<inner.count).map(inner.time)
+        try holdBytes(vector.values.count * 16)
         for index in 0..<vector.count { series.append(columns(of: vector, series: index, on: inner, times)) }
         return WindowedSeries(
             series: series, window: window, firstEnd: first, stride: stride, dropsName: vector.dropsName)
@@ -156,6 +255,10 @@ extension Evaluator {
         var result: [SeriesColumns] = []
         for (index, columns) in windowed.series.enumerated() where !columns.times.isEmpty {
             var columns = columns
+            if let reach = windowed.reach {
+                columns = bounded(columns, windowed, reach)
+                if columns.times.isEmpty { continue }
+            }
             if !windowed.dropsName.isEmpty, windowed.dropsName[index] {
                 columns.labels = columns.labels.withoutMetadata
             }
@@ -172,8 +275,10 @@ extension SeriesColumns {
         var kept = first
         for index in first..<values.count where !values[index].isStaleMarker {
             (values[kept], times[kept]) = (values[index], times[index])
+            if !starts.isEmpty { starts[kept] = starts[index] }
             kept += 1
         }
+        if !starts.isEmpty { starts.removeLast(starts.count - kept) }
         values.removeLast(values.count - kept)
         times.removeLast(times.count - kept)
     }

@@ -10,19 +10,28 @@ final class Evaluator {
     let query: StepGrid
     let isRange: Bool
     var annotations = Annotations()
-    private(set) var samplesRead = 0
-    /// Points of the intermediate results so far; what a selector read is let go once they are made.
-    private var points = 0
-    private var widest: (selector: VectorSelector, samples: Int)?
+    /// What is held, against the limits.
+    private var ledger: QueryLedger
     private let expression: Expression
     private let deadline: Deadline?
+    private let clock: (any TimeSource)?
+    private let startNanoseconds: UInt64
+    private var sortNanoseconds: UInt64 = 0
+    /// Samples looked at by step, while that is asked for and outside of subqueries.
+    private var samplesPerStep: [Int]?
+    /// The parts being evaluated, the innermost last; the first stands for the whole.
+    private var plan: [PlanNode] = []
 
     init(
         source: any SampleSource, limits: QueryLimits, options: QueryOptions, expression: Expression, grid: StepGrid,
-        isRange: Bool, deadline: Deadline?
+        isRange: Bool, deadline: Deadline?, budget: QueryBudget?, clock: (any TimeSource)?
     ) {
         (self.source, self.limits, self.options, self.expression) = (source, limits, options, expression)
-        (self.query, self.isRange, self.deadline) = (grid, isRange, deadline)
+        (self.query, self.isRange, self.deadline, self.clock) = (grid, isRange, deadline, clock)
+        ledger = QueryLedger(limits: limits, budget: budget)
+        startNanoseconds = options.measures || options.explains ? clock?.uptimeNanoseconds() ?? 0 : 0
+        if options.measures || options.explains { samplesPerStep = Array(repeating: 0, count: grid.count) }
+        if options.explains { plan = [PlanNode(text: "", range: SourceRange(0, 0))] }
     }
 
     // MARK: The whole
@@ -61,14 +70,30 @@ final class Evaluator {
                 let columns = columns(of: vector, series: index, on: query, times)
                 if !columns.times.isEmpty { series.append(columns) }
             }
+            let start = samplesPerStep == nil ? 0 : clock?.uptimeNanoseconds() ?? 0
             series.sort { $0.labels < $1.labels }
+            if samplesPerStep != nil { sortNanoseconds = (clock?.uptimeNanoseconds() ?? 0) - start }
             return .matrix(series)
         }
     }
 
-    func result(_ value: QueryValue) -> QueryResult {
-        QueryResult(
-            value: value, warnings: annotations.warnings, infos: annotations.infos, samplesRead: samplesRead)
+    func result(_ value: QueryValue, waited: UInt64) -> QueryResult {
+        var result = QueryResult(
+            value: value, warnings: annotations.warnings, infos: annotations.infos, samplesRead: ledger.samplesRead)
+        guard let samplesPerStep else { return result }
+        var statistics = QueryStatistics()
+        statistics.totalQueryableSamples = samplesPerStep.reduce(0, +)
+        statistics.samplesPerStep = samplesPerStep.enumerated().map {
+            (Timestamp(milliseconds: query.time($0.offset)), $0.element)
+        }
+        statistics.samplesRead = ledger.samplesRead
+        (statistics.peakSamples, statistics.peakBytes) = (ledger.peak.samples, ledger.peak.bytes)
+        statistics.waitedNanoseconds = waited
+        statistics.evaluationNanoseconds = (clock?.uptimeNanoseconds() ?? 0) - startNanoseconds
+        statistics.sortNanoseconds = sortNanoseconds
+        statistics.plan = plan.first?.children.first
+        result.statistics = statistics
+        return result
     }
 
     /// Drops the names whose removal was delayed.
@@ -101,13 +126,25 @@ final class Evaluator {
     // MARK: Nodes
 
     func evaluate(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> StepValue {
+        let before = ledger.load
+        let isPlanned = beginPlan(expr)
+        let value = try evaluateNode(expr, grid)
+        if isPlanned { endPlan(value.seriesCount, grid.count, since: before) }
+        try ledger.settle(to: before, keeping: value.load)
+        return value
+    }
+
+    private func evaluateNode(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> StepValue {
         switch expr {
         case .number(let node): return .scalar(.constant(node.value))
         case .string(let node): return .string(node.value)
         case .paren(let node): return try evaluate(node.inner, grid)
         case .vector(let node): return .vector(try instantSelector(node, grid))
         case .invariant(let inner):
+            let counts = samplesPerStep
+            if counts != nil { samplesPerStep = [0] }
             let value = try evaluate(inner, grid.first)
+            if let counts, let added = samplesPerStep?[0] { samplesPerStep = counts.map { $0 + added } }
             guard case .vector(let vector) = value, grid.count > 1 else {
                 if case .scalar(let scalar) = value { return .scalar(.constant(scalar[0])) }
                 return value
@@ -183,39 +220,77 @@ final class Evaluator {
     // MARK: Limits
 
     /// Notes what a selector read.
-    func didRead(_ samples: Int, by selector: VectorSelector) throws(QueryError) {
-        samplesRead += samples
-        if samples > widest?.samples ?? -1 { widest = (selector, samples) }
-        guard samples + points <= limits.samples else { throw tooManySamples(samples + points) }
+    func didRead(_ series: [SeriesColumns], by selector: VectorSelector) throws(QueryError) {
+        try ledger.didRead(series, by: selector)
     }
 
-    /// How many samples the next selector may read.
-    var readLimits: ReadLimits {
-        ReadLimits(samples: max(0, limits.samples - points), series: limits.series)
-    }
+    /// How much the next selector may read, and whether it is memory that binds.
+    var readLimits: (limits: ReadLimits, isMemory: Bool) { ledger.readLimits }
 
     /// Refuses an intermediate result that is too large, before it is made.
     func checkPoints(_ series: Int, _ steps: Int) throws(QueryError) {
-        points += series * steps
-        guard points <= limits.samples else { throw tooManySamples(points) }
+        try ledger.hold(QueryLoad(samples: series * steps, bytes: QueryLoad.bytes(series: series, steps: steps)))
         try checkTime()
     }
 
-    private func tooManySamples(_ count: Int) -> QueryError {
-        let selector = widest.map { "; the widest selector is \($0.selector.bareText), \($0.samples) samples" } ?? ""
-        return .limit(
-            "query processing would load too many samples into memory: \(count) where \(limits.samples) are allowed"
-                + selector)
+    /// Holds memory that is no points.
+    func holdBytes(_ bytes: Int) throws(QueryError) { try ledger.hold(QueryLoad(samples: 0, bytes: bytes)) }
+
+    /// The source refused a read for the sake of memory.
+    func outOfMemory(reading selector: VectorSelector) -> QueryError {
+        ledger.refusal(
+            "query processing would take too much memory: the selector \(selector.bareText) reads more than the "
+                + "\(readLimits.limits.samples) samples for which there is room in \(limits.bytes) bytes for this query "
+                + "and what all running ones leave free; narrow it or shorten its range")
     }
 
     /// Throws when the task was cancelled or the time is over. Called per node, and per series in long loops.
     func checkTime() throws(QueryError) {
         if Task.isCancelled { throw .cancelled }
         guard let deadline, deadline.isOver else { return }
-        let selector = widest.map { "; the widest selector is \($0.selector.bareText), \($0.samples) samples" } ?? ""
-        throw .timeout(
-            "query timed out after \(DurationText.format(limits.timeout)) in expression evaluation" + selector)
+        let widest = ledger.widest.map { "; \($0.told)" } ?? ""
+        throw .timeout("query timed out after \(DurationText.format(limits.timeout)) in expression evaluation" + widest)
     }
+
+    // MARK: Costs
+
+    /// Whether samples are counted by step now.
+    var countsSamples: Bool { samplesPerStep != nil }
+
+    /// Counts samples that a step looks at.
+    func count(_ samples: Int, at step: Int) { samplesPerStep?[step] += samples }
+
+    /// Evaluates without counting: the samples of a subquery count where its points are looked at.
+    func uncounted<Value>(_ body: () throws(QueryError) -> Value) throws(QueryError) -> Value {
+        let counts = samplesPerStep
+        samplesPerStep = nil
+        let value = try body()
+        samplesPerStep = counts
+        return value
+    }
+
+    /// Begins a part of the plan, when one is asked for; who gets true ends it.
+    func beginPlan(_ expr: Expr) -> Bool {
+        guard !plan.isEmpty, let text = expr.planText else { return false }
+        var node = PlanNode(text: text, range: expr.range)
+        node.nanoseconds = clock?.uptimeNanoseconds() ?? 0
+        node.samples = ledger.samplesRead
+        plan.append(node)
+        return true
+    }
+
+    /// Ends the part that began last.
+    func endPlan(_ series: Int, _ steps: Int, since before: QueryLoad) {
+        var node = plan.removeLast()
+        (node.series, node.steps) = (series, steps)
+        node.nanoseconds = (clock?.uptimeNanoseconds() ?? 0) - node.nanoseconds
+        node.samples = ledger.samplesRead - node.samples
+        node.bytes = max(ledger.load.bytes - before.bytes, node.children.map(\.bytes).max() ?? 0)
+        plan[plan.count - 1].children.append(node)
+    }
+
+    /// What is held now.
+    var load: QueryLoad { ledger.load }
 
     // MARK: Notes
 

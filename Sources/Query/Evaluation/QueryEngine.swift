@@ -13,14 +13,29 @@ public struct QueryEngine: Sendable {
     public var limits: QueryLimits
     /// How queries are evaluated.
     public var options: QueryOptions
+    /// What all queries may take together; nil: each for itself.
+    public var budget: QueryBudget?
     private let clock: (any TimeSource)?
+    private var waitedNanoseconds: UInt64 = 0
 
     /// An engine; without a clock queries have no time limit.
     public init(
         source: any SampleSource, limits: QueryLimits = QueryLimits(), options: QueryOptions = QueryOptions(),
-        clock: (any TimeSource)? = nil
+        budget: QueryBudget? = nil, clock: (any TimeSource)? = nil
     ) {
-        (self.source, self.limits, self.options, self.clock) = (source, limits, options, clock)
+        (self.source, self.limits, self.options, self.budget, self.clock) = (source, limits, options, budget, clock)
+    }
+
+    /// Runs queries once the budget has a place for them; at once without a budget.
+    public func admitted<Value>(
+        _ body: (QueryEngine) throws(QueryError) -> Value
+    ) async throws(QueryError) -> Value {
+        guard let budget else { return try body(self) }
+        return try await budget.admit { waited throws(QueryError) in
+            var engine = self
+            engine.waitedNanoseconds = waited
+            return try body(engine)
+        }
     }
 
     /// The value of a query at a moment.
@@ -33,7 +48,7 @@ public struct QueryEngine: Sendable {
         let grid = StepGrid(start: moment.milliseconds, interval: 1, count: 1)
         let evaluator = try evaluator(for: expression, grid, isRange: false)
         let value = try evaluator.instantValue(of: expression.root, at: moment)
-        return evaluator.result(value)
+        return evaluator.result(value, waited: waitedNanoseconds)
     }
 
     /// The values of a query at `from`, `from + step`, … up to and including `through`.
@@ -66,7 +81,7 @@ public struct QueryEngine: Sendable {
         let grid = StepGrid(start: from.milliseconds, interval: step, count: Int(steps))
         let evaluator = try evaluator(for: expression, grid, isRange: true)
         let value = try evaluator.rangeValue(of: expression.prepared)
-        return evaluator.result(value)
+        return evaluator.result(value, waited: waitedNanoseconds)
     }
 
     private static func parse(_ text: String) throws(QueryError) -> Expression {
@@ -84,7 +99,7 @@ public struct QueryEngine: Sendable {
             }
         return Evaluator(
             source: source, limits: limits, options: options, expression: expression, grid: grid, isRange: isRange,
-            deadline: deadline)
+            deadline: deadline, budget: budget, clock: clock)
     }
 }
 

@@ -41,14 +41,18 @@ public struct QueryResult: Sendable {
     public var infos: [String] = []
     /// How many samples were read.
     public var samplesRead = 0
+    /// What it cost; nil unless `QueryOptions` ask for it.
+    public var statistics: QueryStatistics?
 }
 
 /// How much one query may take.
 public struct QueryLimits: Sendable, Hashable {
-    /// Samples read from the store and points of any intermediate result.
+    /// Samples read from the store and points of intermediate results that are held at once.
     public var samples = 50_000_000
     /// Series that one selector may read.
     public var series = 1_000_000
+    /// Bytes that samples and intermediate results may take at once.
+    public var bytes = 1 << 30
     /// Steps of a range query; Prometheus' 11,000.
     public var points = 11_000
     /// Steps of one subquery; a week of seconds fits.
@@ -70,6 +74,10 @@ public struct QueryOptions: Sendable, Hashable {
     public var allowsExperimental = false
     /// Whether metric names are dropped only when the query ends, so that `label_replace` can still read them.
     public var delaysNameRemoval = false
+    /// Whether rates reckon with the moments at which their counters began, where the source knows them.
+    public var usesStartTimes = false
+    /// Whether the result tells what it cost, and how each part of the expression was evaluated.
+    public var measures = false, explains = false
 
     /// The defaults.
     public init() {}

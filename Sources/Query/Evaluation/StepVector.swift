@@ -146,6 +146,21 @@ enum StepValue {
     case string(String)
 }
 
+extension StepValue {
+    /// Series of a vector; 1 for anything else.
+    var seriesCount: Int { if case .vector(let vector) = self { vector.count } else { 1 } }
+
+    /// What it takes while it is held.
+    var load: QueryLoad {
+        switch self {
+        case .scalar(.constant), .string: QueryLoad()
+        case .scalar(.steps(let values)): QueryLoad(samples: values.count, bytes: values.count * 8)
+        case .vector(let vector):
+            QueryLoad(samples: vector.values.count, bytes: QueryLoad.bytes(series: vector.count, steps: vector.steps))
+        }
+    }
+}
+
 extension Labels {
     /// Without the name, and the type and unit that describe the metric: what is left when a value is computed.
     var withoutMetadata: Labels {

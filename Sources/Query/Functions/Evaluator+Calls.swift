@@ -41,9 +41,20 @@ extension Evaluator {
             return .vector(
                 StepVector(labels: [Labels()], values: (0..<grid.count).map { scalar[$0] }, steps: grid.count))
         case .timestamp: return .vector(try timestamps(arguments[0], grid))
+        case .startTimestamp:
+            // What is computed has no beginning, and neither has anything while beginnings are not asked for.
+            guard case .vector(let selector) = arguments[0].bare, options.usesStartTimes else {
+                return .vector(StepVector(steps: grid.count))
+            }
+            var vector = try selectedStarts(selector, grid)
+            try dropNames(&vector)
+            return .vector(vector)
+        case .info: return .vector(try info(call, grid))
         case .clamp, .clampMin, .clampMax, .round: return .vector(try bounded(function, call, grid))
         case .absent: return .vector(absent(arguments[0], try vector(arguments[0], grid), grid))
-        case .absentOverTime: return .vector(try absentOverTime(arguments[0], grid))
+        case .absentOverTime:
+            try check(reachOf: arguments[0], in: call, nil)
+            return .vector(try absentOverTime(arguments[0], grid))
         case .sort, .sortDescending, .sortByLabel, .sortByLabelDescending:
             return .vector(try sorted(function, call, grid))
         case .labelReplace: return .vector(try labelReplace(call, grid))
@@ -124,8 +135,9 @@ extension Evaluator {
         let input = try windowed(argument, grid)
         var present = StepVector(steps: grid.count)
         var values = Array(repeating: absentValue, count: grid.count)
+        var span = values.mutableSpan
         for columns in input.series {
-            slide(columns, input, grid.count, into: &values, at: 0) { _, _, _ in 1 }
+            slide(columns, input, grid.count, into: &span, at: 0) { _, _, _ in 1 }
         }
         present.labels = [Labels()]
         present.values = values

@@ -6,7 +6,9 @@ extension Evaluator {
     /// A function of a range vector: each series' columns once, its window sliding over them.
     func window(_ function: WindowFunction, _ call: Call, _ grid: StepGrid) throws(QueryError) -> StepVector {
         let isMatrixFirst = function.parameters[0] == .matrix
-        let input = try windowed(call.arguments[isMatrixFirst ? 0 : 1], grid)
+        let argument = call.arguments[isMatrixFirst ? 0 : 1]
+        try check(reachOf: argument, in: call, function)
+        let input = try windowed(argument, grid)
         var parameters: [StepScalar] = []
         for (index, type) in function.parameters.enumerated() where type == .scalar {
             parameters.append(try scalar(call.arguments[index], grid))
@@ -17,18 +19,24 @@ extension Evaluator {
             labels: input.series.map(\.labels),
             values: Array(repeating: absentValue, count: input.series.count * grid.count), steps: grid.count)
         output.dropsName = input.dropsName
+        var values = output.values.mutableSpan
         for (index, columns) in input.series.enumerated() where !columns.times.isEmpty {
             if index & 0x3F == 0 || grid.count > 64 { try checkTime() }
-            let base = output.base(index)
+            let base = index * grid.count
             switch function {
+            case _ where input.reach != nil:
+                slideReaching(function, columns, input, grid.count, into: &values, at: base)
             case .rate, .increase, .delta:
-                slideRate(function, columns, input, grid.count, into: &output.values, at: base)
+                let overlaps = slideRate(function, columns, input, grid.count, into: &values, at: base)
+                if overlaps { noteOverlap(columns.labels.metricName, at: call.arguments[0].range) }
+            case .irate where startsMatter(columns), .resets where startsMatter(columns):
+                slideResets(function, columns, input, grid.count, into: &values, at: base)
             case .minOverTime:
-                slideExtremum(columns, input, grid.count, into: &output.values, at: base) { $0 < $1 }
+                slideExtremum(columns, input, grid.count, into: &values, at: base) { $0 < $1 }
             case .maxOverTime:
-                slideExtremum(columns, input, grid.count, into: &output.values, at: base) { $0 > $1 }
+                slideExtremum(columns, input, grid.count, into: &values, at: base) { $0 > $1 }
             default:
-                slide(columns, input, grid.count, into: &output.values, at: base) { times, values, step in
+                slide(columns, input, grid.count, into: &values, at: base) { times, values, step in
                     reduce(function, times, values, parameters, step: step, moment: grid.time(step))
                 }
             }
@@ -38,6 +46,23 @@ extension Evaluator {
         if !function.keepsName { try dropNames(&output) }
         return output
     }
+
+    /// Only some functions know what to make of a window that reaches outside of itself.
+    func check(reachOf argument: Expr, in call: Call, _ function: WindowFunction?) throws(QueryError) {
+        guard case .matrix(let node) = argument.bare, let reach = node.selector.reach else { return }
+        if let function, reach.functions.contains(function) { return }
+        throw .execution(
+            "\(reach.rawValue) modifier can only be used with: "
+                + "\(reach.functions.map(\.rawValue).joined(separator: ", ")) - not with \(call.function.name)")
+    }
+
+    private func noteOverlap(_ name: String, at range: SourceRange) {
+        warn(
+            "sample has start time that overlaps with previous sample timestamp for metric \(name.goQuoted)", at: range)
+    }
+
+    /// Whether a series' counters are known to have begun at some moments, and that is asked for.
+    func startsMatter(_ columns: SeriesColumns) -> Bool { options.usesStartTimes && !columns.starts.isEmpty }
 
     private func check(
         _ function: WindowFunction, _ parameters: [StepScalar], _ call: Call, _ grid: StepGrid
@@ -84,8 +109,10 @@ extension Evaluator {
     }
 
     /// Moves the window of each step over a series and writes what `reduce` makes of it. O(samples + steps) moves.
+    @inline(__always)
     func slide(
-        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout [Double], at base: Int,
+        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout MutableSpan<Double>,
+        at base: Int,
         _ reduce: (Span<Int64>, Span<Double>, Int) -> Double
     ) {
         let times = columns.times.span
@@ -101,12 +128,24 @@ extension Evaluator {
     }
 
     /// `min_over_time`, `max_over_time`: amortised O(1) per step, by the samples that no later one in the window beats.
+    @inline(__always)
     private func slideExtremum(
-        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout [Double], at base: Int,
+        _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int, into output: inout MutableSpan<Double>,
+        at base: Int,
         _ beats: (Double, Double) -> Bool
     ) {
         let times = columns.times.span
         let values = columns.values.span
+        if steps == 1 {
+            let (low, high) = (
+                times.firstIndex(after: input.end(0) - input.window), times.firstIndex(after: input.end(0))
+            )
+            guard low < high else { return }
+            var best = Double.nan
+            for index in low..<high where beats(values[index], best) || best.isNaN { best = values[index] }
+            output[base] = best
+            return
+        }
         var (low, high, first) = (0, 0, 0)
         // Places of candidates from `first` on, the best one first; NaN is never one.
         var candidates: [Int] = []
@@ -132,32 +171,61 @@ extension Evaluator {
     /// `rate`, `increase`, `delta`: O(1) per step, plus the counter resets inside the window.
     ///
     /// - SeeAlso: Prometheus, `promql/functions.go`, `extrapolatedRate`.
+    /// - Returns: Whether a counter that is known to have begun at some moment began before its last sample.
     private func slideRate(
         _ function: WindowFunction, _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int,
-        into output: inout [Double], at base: Int
-    ) {
+        into output: inout MutableSpan<Double>, at base: Int
+    ) -> Bool {
         let times = columns.times.span
         let values = columns.values.span
         let isCounter = function != .delta
+        let starts = isCounter && startsMatter(columns) ? columns.starts : []
         var resets: [Int] = []
+        var overlaps: [Int] = []
         if isCounter {
-            for index in 1..<max(1, values.count) where values[index] < values[index - 1] { resets.append(index) }
+            for index in 1..<max(1, values.count)
+            where values[index] < values[index - 1] || (!starts.isEmpty && columns.beginsAnew(at: index)) {
+                resets.append(index)
+            }
         }
+        if !starts.isEmpty {
+            for index in 1..<starts.count
+            where starts[index] != 0 && starts[index] < times[index - 1] && starts[index] != starts[index - 1] {
+                overlaps.append(index)
+            }
+        }
+        var hasOverlap = false
+        let (hasStarts, hasResets) = (!starts.isEmpty, !resets.isEmpty)
+        let divisor = function == .rate ? Double(input.window) / 1000 : 1
         var (low, high, firstReset) = (0, 0, 0)
+        var end = input.firstEnd - input.stride
         for step in 0..<steps {
-            let end = input.end(step)
+            end &+= input.stride
             let start = end - input.window
             while high < times.count, times[high] <= end { high += 1 }
             while low < high, times[low] <= start { low += 1 }
-            guard high - low >= 2 else { continue }
+            // A counter that began inside the window stood at zero then.
+            let zero = hasStarts && low < high && starts[low] > start && starts[low] < times[low] ? starts[low] : 0
+            guard high - low >= 2 || zero != 0 else { continue }
+            if !overlaps.isEmpty, overlaps.contains(where: { $0 > low && $0 < high }) { hasOverlap = true }
             var increase = values[high - 1] - values[low]
-            if !resets.isEmpty {
+            if hasResets {
                 while firstReset < resets.count, resets[firstReset] <= low { firstReset += 1 }
                 var index = firstReset
                 while index < resets.count, resets[index] < high {
                     increase += values[resets[index] - 1]
                     index += 1
                 }
+            }
+            if zero != 0 {
+                increase += values[low]
+                let average = high - low < 2 ? 0 : Double(times[high - 1] - times[low]) / 1000 / Double(high - low - 1)
+                let sampled = Double(times[high - 1] - zero) / 1000
+                var toEnd = Double(end - times[high - 1]) / 1000
+                if toEnd >= average * 1.1 { toEnd = average / 2 }
+                let factor = (sampled + toEnd) / sampled
+                output[base + step] = increase * (factor / divisor)
+                continue
             }
             let sampled = Double(times[high - 1] - times[low]) / 1000
             let average = sampled / Double(high - low - 1)
@@ -169,10 +237,21 @@ extension Evaluator {
                 toStart = min(toStart, sampled * (values[low] / increase))
             }
             if toEnd >= average * 1.1 { toEnd = average / 2 }
-            var factor = (sampled + toStart + toEnd) / sampled
-            if function == .rate { factor /= Double(input.window) / 1000 }
-            output[base + step] = increase * factor
+            output[base + step] = increase * ((sampled + toStart + toEnd) / sampled / divisor)
         }
+        return hasOverlap
+    }
+}
+
+extension Span<Int64> {
+    /// The first place whose value, of ascending ones, is greater than `bound`.
+    fileprivate func firstIndex(after bound: Int64) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle] > bound { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 }
 
@@ -211,9 +290,7 @@ private func reduce(
         for index in values.indices { sum.add(values[index]) }
         return sum.value
     case .avgOverTime:
-        var mean = Mean()
-        for index in values.indices { mean.add(values[index]) }
-        return mean.value
+        return Mean.of(values)
     case .stddevOverTime, .stdvarOverTime:
         var variance = Variance()
         for index in values.indices { variance.add(values[index]) }

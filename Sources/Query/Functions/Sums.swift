@@ -9,13 +9,10 @@ struct CompensatedSum {
     @inline(__always)
     mutating func add(_ value: Double) {
         let total = sum + value
-        if total.isInfinite {
-            compensation = 0
-        } else if abs(sum) >= abs(value) {
-            compensation += (sum - total) + value
-        } else {
-            compensation += (value - total) + sum
-        }
+        // Knuth's two-sum: what Neumaier's comparison finds, without a branch that cannot be foreseen.
+        let added = total - sum
+        let lost = (sum - (total - added)) + (value - added)
+        compensation = total.isInfinite ? 0 : compensation + lost
         sum = total
     }
 
@@ -54,6 +51,19 @@ struct Mean {
 
     var value: Double {
         isIncremental ? sum.value : sum.sum / count + sum.compensation / count
+    }
+
+    /// The mean of some values, one at least.
+    static func of(_ values: Span<Double>) -> Double {
+        var sum = CompensatedSum()
+        for index in values.indices { sum.add(values[index]) }
+        if sum.sum.isFinite {
+            let count = Double(values.count)
+            return sum.sum / count + sum.compensation / count
+        }
+        var mean = Mean()
+        for index in values.indices { mean.add(values[index]) }
+        return mean.value
     }
 }
 
@@ -97,21 +107,27 @@ func quantile(_ rank: Double, of values: inout [Double]) -> Double {
 func linearRegression(
     _ times: Span<Int64>, _ values: Span<Double>, origin: Int64
 ) -> (slope: Double, intercept: Double) {
-    var (sumX, sumY, sumXY, sumXX) = (CompensatedSum(), CompensatedSum(), CompensatedSum(), CompensatedSum())
+    // x, y, xy and x², each summed as `CompensatedSum` does it, four at a time.
+    var sums = SIMD4<Double>.zero
+    var compensations = SIMD4<Double>.zero
     let first = values[0]
     var isConstant = true
     for index in values.indices {
-        if values[index] != first { isConstant = false }
+        let y = values[index]
+        if y != first { isConstant = false }
         let x = Double(times[index] - origin) / 1000
-        sumX.add(x)
-        sumY.add(values[index])
-        sumXY.add(x * values[index])
-        sumXX.add(x * x)
+        let terms = SIMD4(x, y, x * y, x * x)
+        let totals = sums + terms
+        let added = totals - sums
+        compensations += (sums - (totals - added)) + (terms - added)
+        sums = totals
     }
     if isConstant { return first.isInfinite ? (.nan, .nan) : (0, first) }
-    let count = Double(values.count)
-    let covariance = sumXY.value - sumX.value * sumY.value / count
-    let variance = sumXX.value - sumX.value * sumX.value / count
+    // An infinite sum has lost nothing, and says NaN of what it lost.
+    compensations.replace(with: 0, where: sums .== .infinity .| sums .== -.infinity)
+    let (sum, count) = (sums + compensations, Double(values.count))
+    let covariance = sum[2] - sum[0] * sum[1] / count
+    let variance = sum[3] - sum[0] * sum[0] / count
     let slope = covariance / variance
-    return (slope, sumY.value / count - slope * sumX.value / count)
+    return (slope, sum[1] / count - slope * sum[0] / count)
 }

@@ -1,3 +1,4 @@
+internal import Basics
 public import Model
 
 /// The samples of a series as tests write them: `1 2 3`, `0+10x5`, `5-1x3`, `7x4`, `_`, `_x3`, `stale`.
@@ -59,6 +60,11 @@ public struct SeriesNotation: Sendable, Hashable {
         for matcher in expr.matchers {
             guard matcher.operation == .equal else {
                 throw ParseError(line: 1, column: 1, message: "a series has only labels with =, not \(matcher)")
+            }
+            guard !labels.contains(where: { $0.name == matcher.name }) else {
+                throw ParseError(
+                    line: 1, column: 1, message: "label \(matcher.name.goQuoted) is given twice in \(trimmed)",
+                    cure: "remove one of them")
             }
             labels.append(Label(matcher.name, matcher.value))
         }

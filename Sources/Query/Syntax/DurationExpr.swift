@@ -156,7 +156,7 @@ extension Parser {
                 ? try durationOperand(isAlone: true)
                 : try durationExpression(minimum: Binary.Operator.power.precedence)
             if case .literal(var literal) = operand {
-                if isNegative { literal.value = -literal.value }
+                if isNegative { literal.negate() }
                 return .literal(literal)
             }
             return isNegative ? .negated(operand) : operand

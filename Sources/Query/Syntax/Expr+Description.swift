@@ -2,25 +2,70 @@ internal import Basics
 internal import Model
 
 extension Expr: CustomStringConvertible {
-    /// Canonical PromQL, as Prometheus prints it; parsing it gives an equal tree but for places.
+    /// Canonical PromQL, as Prometheus prints it; parsing it gives an equal tree but for places. O(length).
     ///
     /// - SeeAlso: Prometheus, `promql/parser/printer.go`.
     public var description: String {
-        switch self {
-        case .number(let node): node.text
-        case .string(let node): node.value.goQuoted
-        case .vector(let node): node.bareText + node.shift.text
+        var writer = CanonicalWriter(limit: .max)
+        writer.write(self)
+        return writer.text
+    }
+}
+
+/// Writes canonical PromQL, up to a number of bytes: who only wants to know whether a part is short need not print all.
+struct CanonicalWriter {
+    private(set) var text = ""
+    private let limit: Int
+
+    init(limit: Int) { self.limit = limit }
+
+    /// Whether more than `limit` bytes came; what comes after that is left out.
+    var isOver: Bool { text.utf8.count > limit }
+
+    private mutating func write(_ part: String) { if !isOver { text += part } }
+
+    private mutating func write(_ exprs: [Expr]) {
+        for (index, expr) in exprs.enumerated() {
+            if index > 0 { write(", ") }
+            write(expr)
+        }
+    }
+
+    mutating func write(_ expr: Expr) {
+        if isOver { return }
+        switch expr {
+        case .number(let node): write(node.text)
+        case .string(let node): write(node.value.goQuoted)
+        case .vector(let node): write(node.bareText + node.shift.atText + node.reachText + node.shift.offsetText)
         case .matrix(let node):
-            "\(node.selector.bareText)[\(node.window)]\(node.selector.shift.text)"
+            write("\(node.selector.bareText)[\(node.window)]\(node.selector.reachText)\(node.selector.shift.text)")
         case .subquery(let node):
-            "\(node.inner)[\(node.window):\(node.step.map(\.description) ?? "")]"
-                + node.shift.text
-        case .call(let node): "\(node.function.name)(\(node.arguments.map(\.description).joined(separator: ", ")))"
-        case .aggregate(let node): node.text
-        case .binary(let node): "\(node.left) \(node.operatorText) \(node.right)"
-        case .unary(let node): (node.isNegative ? "-" : "+") + node.operand.description
-        case .paren(let node): "(\(node.inner))"
-        case .invariant(let inner): inner.description
+            write(node.inner)
+            write(node.suffix)
+        case .call(let node):
+            write("\(node.function.name)(")
+            write(node.arguments)
+            write(")")
+        case .aggregate(let node):
+            write("\(node.head)(")
+            write((node.parameter.map { [$0] } ?? []) + [node.inner])
+            write(")")
+        case .binary(let node):
+            if node.operation == .power, case .number(let literal) = node.left, literal.value == .infinity {
+                write("Inf")  // The sign of `+Inf` would be read as that of the power.
+            } else {
+                write(node.left)
+            }
+            write(" \(node.operatorText) ")
+            write(node.right)
+        case .unary(let node):
+            write(node.isNegative ? "-" : "+")
+            write(node.operand)
+        case .paren(let node):
+            write("(")
+            write(node.inner)
+            write(")")
+        case .invariant(let inner): write(inner)
         }
     }
 }
@@ -38,22 +83,28 @@ extension VectorSelector {
         let shown = matchers.filter {
             !($0.name == Labels.nameLabel && $0.operation == .equal && $0.value == name && !name.isEmpty)
         }
-        guard !shown.isEmpty else { return name }
+        if shown.isEmpty { return name.isEmpty ? "{}" : name }
         return "\(name){\(shown.map(\.description).sorted { $0.isBefore($1) }.joined(separator: ","))}"
     }
+
+    fileprivate var reachText: String { reach.map { " \($0.rawValue)" } ?? "" }
 }
 
 extension TimeShift {
-    fileprivate var text: String {
-        var text = ""
+    fileprivate var text: String { atText + offsetText }
+
+    fileprivate var atText: String {
         switch at {
-        case .time(let moment): text += " @ \(moment.threeDecimals)"
-        case .start: text += " @ start()"
-        case .end: text += " @ end()"
-        case nil: break
+        case .time(let moment): " @ \(moment.threeDecimals)"
+        case .start: " @ start()"
+        case .end: " @ end()"
+        case nil: ""
         }
-        if let offset, offset.milliseconds != 0 || offset.expression != nil { text += " offset \(offset)" }
-        return text
+    }
+
+    fileprivate var offsetText: String {
+        guard let offset, offset.milliseconds != 0 || offset.expression != nil else { return "" }
+        return " offset \(offset)"
     }
 }
 
@@ -66,20 +117,22 @@ extension Timestamp {
     }
 }
 
+extension Subquery {
+    /// `[1h:5m] @ end() offset 1m`.
+    var suffix: String { "[\(window):\(step.map(\.description) ?? "")]\(shift.text)" }
+}
+
 extension Aggregate {
-    fileprivate var text: String {
-        var text = operation.rawValue
-        if isWithout {
-            text += " without (\(labelText(grouping))) "
-        } else if !grouping.isEmpty {
-            text += " by (\(labelText(grouping))) "
-        }
-        return "\(text)(\(parameter.map { "\($0), " } ?? "")\(inner))"
+    /// `sum by (job) `, all that stands before the parenthesis.
+    var head: String {
+        if isWithout { return "\(operation.rawValue) without (\(labelText(grouping))) " }
+        return operation.rawValue + (grouping.isEmpty ? "" : " by (\(labelText(grouping))) ")
     }
 }
 
 extension Binary {
-    fileprivate var operatorText: String {
+    /// `+ on (job) group_left ()`, all that stands between the operands.
+    var operatorText: String {
         var text = operation.rawValue + (returnsBool ? " bool" : "")
         guard let matching else { return text }
         let isGrouped = matching.cardinality == .manyToOne || matching.cardinality == .oneToMany
@@ -91,10 +144,10 @@ extension Binary {
             text += " group_\(side) (\(labelText(matching.include)))"
         }
         if let left = matching.fillLeft, let right = matching.fillRight, left == right {
-            return text + " fill (\(GoNumber.shortest(left)))"
+            return text + " fill (\(GoNumber.shortest(left, exponentFrom: 21)))"
         }
-        if let left = matching.fillLeft { text += " fill_left (\(GoNumber.shortest(left)))" }
-        if let right = matching.fillRight { text += " fill_right (\(GoNumber.shortest(right)))" }
+        if let left = matching.fillLeft { text += " fill_left (\(GoNumber.shortest(left, exponentFrom: 21)))" }
+        if let right = matching.fillRight { text += " fill_right (\(GoNumber.shortest(right, exponentFrom: 21)))" }
         return text
     }
 }

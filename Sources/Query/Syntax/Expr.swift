@@ -71,6 +71,9 @@ public struct NumberLiteral: Sendable, Hashable {
     public var isDuration: Bool
     /// Its place.
     public var range: SourceRange
+
+    /// Takes a minus sign in; a duration has no negative zero.
+    mutating func negate() { value = isDuration ? 0 - value : -value }
 }
 
 /// `"text"`.
@@ -106,8 +109,30 @@ public struct VectorSelector: Sendable, Hashable {
     public var matchers: [Matcher]
     /// `offset` and `@`.
     public var shift = TimeShift()
+    /// `anchored` or `smoothed`, nil for neither.
+    public var reach: Reach?
     /// Its place.
     public var range: SourceRange
+
+    /// A selector by its parts.
+    init(name: String, matchers: [Matcher], shift: TimeShift = TimeShift(), range: SourceRange) {
+        (self.name, self.matchers, self.shift, self.range) = (name, matchers, shift, range)
+    }
+}
+
+/// How a selector reaches for samples outside of its window.
+///
+/// - SeeAlso: Prometheus, "Extended range selectors".
+public enum Reach: String, Sendable, Hashable {
+    /// The newest sample at or before the window's start stands at the start.
+    case anchored
+    /// The values at both ends are interpolated between the samples around them.
+    case smoothed
+
+    /// The functions that may be given such a window, as an error tells them.
+    var functions: [WindowFunction] {
+        self == .anchored ? [.changes, .delta, .increase, .rate, .resets] : [.delta, .increase, .rate]
+    }
 }
 
 /// `selector[5m]`.
@@ -183,6 +208,8 @@ public struct Binary: Sendable, Hashable {
         case add = "+", subtract = "-", multiply = "*", divide = "/", modulo = "%", power = "^", atan2
         case equal = "==", notEqual = "!=", less = "<", greater = ">", lessOrEqual = "<=", greaterOrEqual = ">="
         case and, or, unless
+        /// Cut a native histogram at a value; of floats they give nothing.
+        case trimUpper = "</", trimLower = ">/"
 
         /// Whether it compares: without `bool` it lets series pass or drops them.
         public var isComparison: Bool {
@@ -192,6 +219,7 @@ public struct Binary: Sendable, Hashable {
             }
         }
         var isSet: Bool { self == .and || self == .or || self == .unless }
+        var isTrim: Bool { self == .trimUpper || self == .trimLower }
         var isArithmetic: Bool { !isComparison && !isSet }
 
         /// Greater binds tighter.
@@ -199,7 +227,7 @@ public struct Binary: Sendable, Hashable {
             switch self {
             case .or: 1
             case .and, .unless: 2
-            case .equal, .notEqual, .less, .greater, .lessOrEqual, .greaterOrEqual: 3
+            case .equal, .notEqual, .less, .greater, .lessOrEqual, .greaterOrEqual, .trimUpper, .trimLower: 3
             case .add, .subtract: 4
             case .multiply, .divide, .modulo, .atan2: 5
             case .power: 6

@@ -24,8 +24,14 @@ public struct Function: Sendable, Hashable {
         case special(SpecialFunction)
     }
 
+    /// How many arguments may follow all but the last, below 0 for any number; 0: none is optional.
+    var variadic: Int { kind == .special(.histogramQuantiles) ? 9 : isOpen ? -1 : optional }
+
     /// The fewest and the most arguments it takes.
-    var arity: ClosedRange<Int> { parameters.count - optional...(isOpen ? Int.max : parameters.count) }
+    var arity: ClosedRange<Int> {
+        let (least, variadic) = (parameters.count - 1, variadic)
+        return variadic == 0 ? least + 1...least + 1 : least...(variadic < 0 ? .max : least + variadic)
+    }
 
     /// The kind of argument number `index`.
     func parameter(_ index: Int) -> ValueType { parameters[min(index, parameters.count - 1)] }
@@ -119,7 +125,8 @@ enum SpecialFunction: String, Sendable, CaseIterable {
     case histogramStddev = "histogram_stddev", histogramStdvar = "histogram_stdvar"
     case labelJoin = "label_join", labelReplace = "label_replace", maxOf = "max_of", minOf = "min_of", pi, round
     case scalar, sort, sortDescending = "sort_desc", sortByLabel = "sort_by_label"
-    case sortByLabelDescending = "sort_by_label_desc", start, end, step, range, time, timestamp, vector
+    case sortByLabelDescending = "sort_by_label_desc", start, end, step, range, time, timestamp, vector, info
+    case startTimestamp = "start_timestamp"
 
     typealias Signature = (
         parameters: [ValueType], optional: Int, isOpen: Bool, result: ValueType, isExperimental: Bool
@@ -135,7 +142,7 @@ enum SpecialFunction: String, Sendable, CaseIterable {
         case .clampMin, .clampMax: ([.vector, .scalar], 0, false, .vector, false)
         case .histogramFraction: ([.scalar, .scalar, .vector], 0, false, .vector, false)
         case .histogramQuantile: ([.scalar, .vector], 0, false, .vector, false)
-        case .histogramQuantiles: ([.vector, .string, .scalar], 0, true, .vector, true)
+        case .histogramQuantiles: ([.vector, .string, .scalar, .scalar], 1, true, .vector, true)
         case .labelJoin: ([.vector, .string, .string, .string], 1, true, .vector, false)
         case .labelReplace: ([.vector, .string, .string, .string, .string], 0, false, .vector, false)
         case .maxOf, .minOf: ([.scalar, .scalar], 0, false, .scalar, true)
@@ -145,6 +152,8 @@ enum SpecialFunction: String, Sendable, CaseIterable {
         case .scalar: ([.vector], 0, false, .scalar, false)
         case .sortByLabel, .sortByLabelDescending: ([.vector, .string], 1, true, .vector, true)
         case .vector: ([.scalar], 0, false, .vector, false)
+        case .info: ([.vector, .vector], 1, false, .vector, true)
+        case .startTimestamp: ([.vector], 0, false, .vector, true)
         }
     }
 }

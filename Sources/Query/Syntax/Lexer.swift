@@ -60,7 +60,7 @@ struct Lexer {
     private mutating func symbol() throws(ParseError) -> Token {
         let start = index
         let two = bytes[index..<min(index + 2, bytes.count)]
-        for symbol in ["=~", "!~", "==", "!=", "<=", ">="] where two.elementsEqual(symbol.utf8) {
+        for symbol in ["=~", "!~", "==", "!=", "<=", ">=", "</", ">/"] where two.elementsEqual(symbol.utf8) {
             index += 2
             return Token(kind: .symbol(symbol), range: SourceRange(start, index))
         }

@@ -24,7 +24,9 @@ extension Parser {
             try expect(")", in: "in a parenthesised expression")
             return .paren(Paren(inner: inner, range: start...end))
         case .symbol("{"):
-            return .vector(try selector(named: nil, at: start))
+            let mayBeEmpty = mayBeEmpty
+            self.mayBeEmpty = false
+            return .vector(try selector(named: nil, at: start, mayBeEmpty: mayBeEmpty))
         case .identifier(let name):
             return try named(name)
         default:
@@ -104,8 +106,8 @@ extension Parser {
             switch token.kind {
             case .identifier(let name): names.append(name)
             case .string(let name) where !name.isEmpty: names.append(name)
-            case .number(let value) where value.isNaN || value.isInfinite:
-                names.append(value.isNaN ? "nan" : "inf")
+            // `Inf` and `NaN` are names here.
+            case .number(let value) where value.isNaN || value.isInfinite: names.append(written(token))
             default: throw unexpected(in: "in grouping opts", expected: "label")
             }
             advance()
@@ -117,13 +119,14 @@ extension Parser {
 
     // MARK: Calls
 
-    private mutating func callArguments() throws(ParseError) -> [Expr] {
+    private mutating func callArguments(of function: Function? = nil) throws(ParseError) -> [Expr] {
         try expect("(", in: "in aggregation")
         var arguments: [Expr] = []
         var reached = 1
         defer { height = reached + 1 }
         if take(")") { return [] }
         while true {
+            mayBeEmpty = function?.kind == .special(.info) && arguments.count == 1 && token.isSymbol("{")
             arguments.append(try expression(minimum: 1))
             reached = max(reached, height)
             if take(")") { return arguments }
@@ -139,9 +142,9 @@ extension Parser {
             let known = Array(Function.all.keys) + Aggregate.Operator.allCases.map(\.rawValue)
             throw error(
                 start, "unknown function with name \(name.goQuoted)",
-                cure: name.nearest(among: known).map { "did you mean \($0)?" })
+                cure: name.utf8.count > 64 ? nil : name.nearest(among: known).map { "did you mean \($0)?" })
         }
-        let arguments = try callArguments()
+        let arguments = try callArguments(of: function)
         let range = start...tokens[index - 1].range
         let arity = function.arity
         let count = arguments.count
@@ -155,6 +158,16 @@ extension Parser {
         }
         for (index, argument) in arguments.enumerated() {
             try expect(argument, function.parameter(index), in: "call to function \(name.goQuoted)")
+        }
+        if function.kind == .special(.info), count == 2 {
+            guard case .vector(let selector) = arguments[1] else {
+                throw error(arguments[1].range, "expected label selectors only")
+            }
+            guard selector.name.isEmpty else {
+                throw error(
+                    selector.range, "expected label selectors only, got vector selector instead",
+                    cure: "write {__name__=\(selector.name.goQuoted)}")
+            }
         }
         return .call(Call(function: function, arguments: arguments, range: range))
     }
@@ -234,7 +247,7 @@ extension Parser {
         let label: String
         switch token.kind {
         case .identifier(let name): label = name
-        case .number(let value) where value.isNaN || value.isInfinite: label = value.isNaN ? "nan" : "inf"
+        case .number(let value) where value.isNaN || value.isInfinite: label = written(token)
         case .string(let name): (label, isQuoted) = (name, true)
         default: throw unexpected(in: "in label matching", expected: "identifier or \"}\"")
         }

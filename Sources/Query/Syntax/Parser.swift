@@ -13,13 +13,24 @@ struct Parser {
     private var depth = 0
     /// The height of the tree that was parsed last.
     var height = 1
+    /// Whether the selector that comes next may select everything: the second argument of `info`.
+    var mayBeEmpty = false
 
     /// Nesting deeper than this is refused instead of exhausting the stack.
     private static let greatestDepth = 200
     /// A tree higher than this is refused for the same reason: a chain of operators is as high as it is long.
     private static let greatestHeight = 1000
+    /// A longer text is refused before anything is made of it.
+    static let greatestLength = 512 << 10
 
     init(_ text: String) throws(ParseError) {
+        guard text.utf8.count <= Parser.greatestLength else {
+            let (line, column) = SourceRange(Parser.greatestLength, Parser.greatestLength).position(in: text)
+            throw ParseError(
+                line: line, column: column,
+                message: "the query is \(text.utf8.count) bytes long where \(Parser.greatestLength) are allowed",
+                cure: "select by a label instead of listing values")
+        }
         self.text = text
         tokens = try Lexer.tokens(of: text)
     }
@@ -38,6 +49,13 @@ struct Parser {
     var token: Token { tokens[index] }
 
     mutating func advance() { index = min(index + 1, tokens.count - 1) }
+
+    /// The text of a token as it was written.
+    func written(_ token: Token) -> String {
+        let bytes = text.utf8
+        let start = bytes.index(bytes.startIndex, offsetBy: token.range.start)
+        return String(Substring(bytes[start..<bytes.index(start, offsetBy: token.range.end - token.range.start)]))
+    }
 
     /// The next token's name in lower case when it is an identifier.
     var keyword: String? { name(of: token)?.lowercased() }
@@ -122,7 +140,7 @@ struct Parser {
         height += 1
         let range = start...operand.range
         if case .number(var literal) = operand {
-            if isNegative { literal.value = -literal.value }
+            if isNegative { literal.negate() }
             literal.range = range
             return .number(literal)
         }
@@ -210,6 +228,9 @@ struct Parser {
                 place, "comparisons between scalars must use BOOL modifier",
                 cure: "write \(binary.operation.rawValue) bool")
         }
+        if areScalars, binary.operation.isTrim {
+            throw error(place, "operator \(binary.operation.rawValue) needs a native histogram on one side")
+        }
         guard binary.left.type == .vector, binary.right.type == .vector else {
             let range = binary.left.range...binary.right.range
             if binary.operation.isSet {
@@ -249,10 +270,42 @@ struct Parser {
                     shift.at = try parser.atModifier()
                     return true
                 }
+            } else if let word = keyword, let reach = Reach(rawValue: word) {
+                advance()
+                expr = try reaching(expr, reach)
             } else {
                 return expr
             }
         }
+    }
+
+    /// `anchored` or `smoothed` behind a selector.
+    private mutating func reaching(_ expr: Expr, _ reach: Reach) throws(ParseError) -> Expr {
+        let place = tokens[index - 1].range
+        var result = expr
+        let before: Reach?
+        switch expr {
+        case .vector(var node):
+            before = node.reach
+            node.reach = reach
+            node.range = node.range...place
+            result = .vector(node)
+        case .matrix(var node):
+            before = node.selector.reach
+            node.selector.reach = reach
+            node.range = node.range...place
+            result = .matrix(node)
+        case .subquery: throw error(expr.range, "\(reach.rawValue) modifier is not supported for subqueries")
+        default: throw error(expr.range, "\(reach.rawValue) modifier not implemented")
+        }
+        if let before {
+            throw error(
+                place,
+                before == reach
+                    ? "\(reach.rawValue) may not be set multiple times"
+                    : "anchored and smoothed modifiers cannot be used together")
+        }
+        return result
     }
 
     /// `[5m]` or `[1h:5m]`.

@@ -32,6 +32,11 @@ public struct ParseError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What to do about it, when that is known.
     public var cure: String?
 
+    /// An error by its parts; a message longer than a few lines loses its middle.
+    public init(line: Int, column: Int, message: String, cure: String? = nil) {
+        (self.line, self.column, self.message, self.cure) = (line, column, message.shortened(to: 400), cure)
+    }
+
     /// One sentence with its place.
     public var description: String { "\(line):\(column): parse error: \(text)" }
     /// The sentence without its place, for who shows another one.
@@ -63,5 +68,15 @@ public enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
         case .cancelled: "query was canceled"
         case .source(let error): error.description
         }
+    }
+}
+
+extension String {
+    /// With `…` in place of its middle when it is longer than so many bytes.
+    func shortened(to limit: Int) -> String {
+        guard utf8.count > limit else { return self }
+        let half = limit / 2
+        let (head, tail) = (utf8.prefix(half), utf8.suffix(half))
+        return String(decoding: head, as: UTF8.self) + " … " + String(decoding: tail, as: UTF8.self)
     }
 }

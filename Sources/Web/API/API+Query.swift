@@ -58,6 +58,11 @@ extension API {
             guard lookback > 0 else { throw .badData("lookback_delta must be above 0") }
             engine.options.lookback = lookback
         }
+        switch request.parameter("stats") ?? "" {
+        case "": break
+        case "explain": engine.options.explains = true
+        default: engine.options.measures = true
+        }
         return engine
     }
 
@@ -65,18 +70,21 @@ extension API {
 
     // MARK: Queries
 
-    func query(_ request: APIRequest) throws(APIError) -> APIResponse {
+    func query(_ request: APIRequest) async throws(APIError) -> APIResponse {
         let moment = try moment("time", request) ?? context.clock.now()
         let (engine, limit) = (try engine(request), try limit(request))
+        let text = text(request)
         var result: QueryResult
-        do throws(QueryError) { result = try engine.instant(text(request), at: moment) } catch {
+        do throws(QueryError) {
+            result = try await engine.admitted { engine throws(QueryError) in try engine.instant(text, at: moment) }
+        } catch {
             throw API.error(error)
         }
         result.warnings += notices
-        return API.encode(result, limit: limit)
+        return API.encode(result, limit: limit, hasSteps: request.parameter("stats") == "all")
     }
 
-    func queryRange(_ request: APIRequest) throws(APIError) -> APIResponse {
+    func queryRange(_ request: APIRequest) async throws(APIError) -> APIResponse {
         guard let start = try moment("start", request) else {
             throw .badData("invalid parameter \"start\": it is missing")
         }
@@ -85,14 +93,17 @@ extension API {
             throw .badData("invalid parameter \"step\": it is missing")
         }
         let (engine, limit) = (try engine(request), try limit(request))
+        let text = text(request)
         var result: QueryResult
         do throws(QueryError) {
-            result = try engine.range(text(request), from: start, through: end, step: step)
+            result = try await engine.admitted { engine throws(QueryError) in
+                try engine.range(text, from: start, through: end, step: step)
+            }
         } catch {
             throw API.error(error)
         }
         result.warnings += notices
-        return API.encode(result, limit: limit)
+        return API.encode(result, limit: limit, hasSteps: request.parameter("stats") == "all")
     }
 
     private static func error(_ error: QueryError) -> APIError {
