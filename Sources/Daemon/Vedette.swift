@@ -75,6 +75,8 @@ public final class Vedette: Sendable {
         }
         var queries = QueryOptions()
         queries.defaultSubqueryStep = settings.evaluationInterval
+        // What Prometheus keeps behind flags is a part of the language here.
+        queries.allowsExperimental = true
         engine = QueryEngine(
             source: store, options: queries, budget: QueryBudget(clock: world.clock), clock: world.clock)
         let readFile = { @Sendable [files = world.files] (path: String) in try files.contents(of: path) }

@@ -157,14 +157,17 @@ import Testing
         var refused = 0
         for entry in (expected["reject"]?.array ?? []) + (expected["expr_reject"]?.array ?? []) {
             let path = entry["path"]?.string ?? ""
-            if path.hasSuffix("legacy_validation_annotation.bad.yaml") { continue }
+            // What is behind flags there is a part of the language here; names need not be of the old form.
+            if path.hasSuffix("legacy_validation_annotation.bad.yaml") || path.hasSuffix("promtool/features.yml") {
+                continue
+            }
             let bytes = Array(try Data(contentsOf: folder.appendingPathComponent(path)))
             let error = #expect(throws: SettingsError.self, "\(entry)") { try RuleFile(bytes, file: path) }
             if error?.location.line ?? 0 > 0 { refused += 1 }
         }
         print(
             "delivery rules: \(files) files with \(rules) rules passed, \(refused) refused, "
-                + "1 skipped (legacy name validation)")
+                + "2 skipped (legacy name validation, experimental PromQL)")
         #expect(files == expected["accept"]?.array?.count && files >= 299)
     }
 }

@@ -101,6 +101,18 @@ import Testing
         #expect(features?["promql_functions"]?["rate"] == true && features?["api"]?["admin"] == false)
     }
 
+    @Test("a query is laid out and taken apart") func syntax() async throws {
+        let bench = try await WebBench()
+        #expect(
+            try await bench.json("/api/v1/format_query", [("query", "sum(  m)by(a)")]).body["data"] == "sum by (a) (m)")
+        let tree = try await bench.json("/api/v1/parse_query", [("query", "sum by (a) (m)")]).body["data"]
+        #expect(tree?["type"] == "aggregation" && tree?["expr"]?["name"] == "m")
+        for path in ["/api/v1/format_query", "/api/v1/parse_query"] {
+            let wrong = try await bench.json(path, [("query", "sum(")])
+            #expect(wrong.status == 400 && wrong.body["errorType"] == "bad_data")
+        }
+    }
+
     /// Grafana's requests as its Prometheus data source makes them: forms by POST, times in seconds, `X-` headers that
     /// nobody needs.
     ///

@@ -11,8 +11,8 @@ extension API {
         }
         var language = API.offered(
             "anchored at_modifier bool by duration_expr fill fill_left fill_right group_left group_right ignoring "
-                + "negative_offset offset on per_query_lookback_delta smoothed subqueries without",
-            not: "per_step_stats type_and_unit_labels")
+                + "negative_offset offset on per_query_lookback_delta per_step_stats smoothed subqueries without",
+            not: "type_and_unit_labels")
         language["delayed_name_removal"] = options.delaysNameRemoval
         let categories: [String: [String: Bool]] = [
             "api": API.offered(

@@ -106,6 +106,20 @@ extension API {
         return API.encode(result, limit: limit, hasSteps: request.parameter("stats") == "all")
     }
 
+    /// A query laid out over lines.
+    func formatQuery(_ request: APIRequest) throws(APIError) -> APIResponse {
+        .success(.string(try expression(request).pretty))
+    }
+
+    /// A query's tree.
+    func parseQuery(_ request: APIRequest) throws(APIError) -> APIResponse { .success(try expression(request).json) }
+
+    private func expression(_ request: APIRequest) throws(APIError) -> Expression {
+        do throws(ParseError) { return try Expression(parsing: text(request)) } catch {
+            throw .badData("invalid parameter \"query\": \(error)")
+        }
+    }
+
     private static func error(_ error: QueryError) -> APIError {
         switch error {
         case .parse, .badRequest: .badData(error.description)

@@ -66,6 +66,8 @@ public struct API: Sendable {
         "/-/ready": (["GET", "HEAD"], { api, _ in api.ready() }),
         "/api/v1/query": (["GET", "POST"], { try await $0.query($1) }),
         "/api/v1/query_range": (["GET", "POST"], { try await $0.queryRange($1) }),
+        "/api/v1/format_query": (["GET", "POST"], { try $0.formatQuery($1) }),
+        "/api/v1/parse_query": (["GET", "POST"], { try $0.parseQuery($1) }),
         "/api/v1/series": (["GET", "POST"], { try $0.series($1) }),
         "/api/v1/labels": (["GET", "POST"], { try $0.labels($1) }),
         "/api/v1/targets": (["GET"], { api, request in api.targets(request) }),
