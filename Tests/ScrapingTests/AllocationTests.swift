@@ -30,7 +30,7 @@ import Testing
         var samples = 0
         func scrape(_ body: inout [UInt8], round: Int) throws {
             batch.reset(to: Timestamp(milliseconds: Int64(round) * 1000))
-            samples += try cache.read(&body, into: &batch, honorsTimestamps: true, limit: 0) {
+            samples += try cache.read(&body, into: &batch, PageOptions()) {
                 sink.reference(of: Labels($0))
             }.samples
         }

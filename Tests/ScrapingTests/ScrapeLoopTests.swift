@@ -271,7 +271,7 @@ import Transport
         for tail in ["a 1\n", "a 2\n# more\n", "a 3\n\n\n"] {
             var body = Array((String(repeating: "\n# x\n", count: 1000) + tail).utf8)
             batch.reset(to: Timestamp(milliseconds: 0))
-            let summary = try cache.read(&body, into: &batch, honorsTimestamps: true, limit: 0) { _ in 7 }
+            let summary = try cache.read(&body, into: &batch, PageOptions()) { _ in 7 }
             #expect(summary.samples == 1 && batch.count == 1 && cache.lineCount <= 3)
         }
         #expect(cache.parsedLines == 1)
@@ -294,7 +294,7 @@ import Transport
             if round == 10 { sink.forget() }
             var body = Array("a 1\nb 1\n".utf8)
             batch.reset(to: Timestamp(milliseconds: Int64(round) * 1000))
-            let summary = try cache.read(&body, into: &batch, honorsTimestamps: true, limit: 0) {
+            let summary = try cache.read(&body, into: &batch, PageOptions()) {
                 sink.reference(of: Labels($0))
             }
             #expect(summary.refused == (round <= 16 && round != 16 ? 1 : 0))
