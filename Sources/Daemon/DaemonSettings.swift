@@ -46,7 +46,10 @@ public struct DaemonSettings: Sendable {
         if let global = try map.takeMap("global") { try global.finish() }
         try readTargets(map, files)
         try readRules(map, files)
-        if let part = try map.takeMap("storage") { storage = try StorageSettings(from: part) }
+        if let part = try map.takeMap("storage") {
+            try part.refuse(["tsdb", "exemplars"], "write max_age, max_bytes and max_series under storage itself")
+            storage = try StorageSettings(from: part)
+        }
         database = try DatabaseSettings(from: map)
         if let part = try map.takeMap("workloads") { workloads = try WorkloadSettings(from: part, files: files) }
         if let part = try map.takeMap("rollback") { rollback = try RollbackSettings(from: part) }

@@ -161,6 +161,10 @@ private struct FreshExemplar {
                 }
             }
         }
+        if options.sampleLimit > 0, summary.samples - summary.dropped > options.sampleLimit {
+            failedSummary = summary
+            throw PageCache.overLimit(options)
+        }
         guard position < body.count || index < lines.count else {
             try checkEnd(body, options, summary)
             finish(&body, summary)
@@ -365,8 +369,7 @@ private struct FreshExemplar {
                     if limit > 0, line.reference != PageCache.dropped,
                         rest.summary.samples - rest.summary.dropped >= limit
                     {
-                        throw PageError(
-                            .sampleLimit, "more samples than sample_limit, \(limit); raise it or expose less")
+                        throw PageCache.overLimit(rest.options)
                     }
                     try unsafe PageCache.readValue(
                         bytes, &rest.position, buffer.count, &line, &batch, &exemplars, rest.options, &rest.summary)
@@ -443,6 +446,10 @@ private struct FreshExemplar {
             ExpositionError(
                 line: body.reduce(into: 1) { if $1 == 0x0A { $0 += 1 } }, column: 1,
                 message: "the page does not end with # EOF"))
+    }
+
+    private static func overLimit(_ options: PageOptions) -> PageError {
+        PageError(.sampleLimit, "more samples than sample_limit, \(options.sampleLimit); raise it or expose less")
     }
 
     /// Lines of samples behind the place where reading ended.

@@ -135,7 +135,8 @@ extension ScrapeJob {
         guard interval > 0 else { throw map.error("scrape_interval", "must be above 0") }
         guard timeout <= interval, timeout > 0 else {
             throw map.error(
-                "scrape_timeout", "must be above 0 and not above scrape_interval, \(DurationText.format(interval))")
+                "scrape_timeout",
+                "must be above 0 and not above scrape_interval, \(DurationText.format(interval)); shorten it")
         }
     }
 

@@ -36,7 +36,7 @@ import Testing
                 in: try Peers.bytes(folder.appendingPathComponent(name)), format: .text)
             #expect((mistake != nil) == name.contains("error"), "\(name): \(mistake?.description ?? "is read")")
         }
-        for name in ["expfmt/testdata/text", "textparse/alltypes.237mfs.prom.txt", "textparse/1histogram.om.txt"] {
+        for name in ["expfmt/testdata/text", "textparse/alltypes.237mfs.prom.txt"] {
             let page = try Peers.bytes(
                 folder.deletingLastPathComponent().deletingLastPathComponent()
                     .appendingPathComponent(name))
