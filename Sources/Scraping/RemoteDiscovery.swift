@@ -40,6 +40,11 @@ struct DiscoveryNetwork: Sendable {
         let response: HTTPResponse
         do {
             try source.client.apply(to: &request, reading: readFile)
+            if let oauth2 = source.client.oauth2 {
+                let answer = try await transport.send(oauth2.request(timeout: request.timeout, reading: readFile))
+                let token = try oauth2.token(status: answer.status, body: answer.body)
+                request.headers.append(HTTPHeader("Authorization", token.authorization))
+            }
             response = try await transport.send(request)
         } catch {
             throw DiscoveryError("\(name): \(error)")

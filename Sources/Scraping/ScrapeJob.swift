@@ -111,7 +111,7 @@ extension ScrapeJob {
         try takePage(map, defaults)
         acceptsCompression = try map.take("enable_compression", default: true)
         (bodySizeLimit, targetLimit, keptDropped) = try ScrapeDefaults.limits(map, defaults: defaults)
-        client = try HTTPClientSettings(from: map)
+        client = try HTTPClientSettings(from: map, offersOAuth2: true)
         client.options.acceptCompression = acceptsCompression
         rules = try RelabelRule.read("relabel_configs", from: map, isLegacy: page.isLegacy)
         for part in try map.takeMaps("static_configs") { groups.append(try TargetGroup(from: part)) }
@@ -176,7 +176,7 @@ extension HTTPDiscovery {
         }
         let refresh = try map.takeDuration("refresh_interval", default: 60_000)
         guard refresh > 0 else { throw map.error("refresh_interval", "must be above 0") }
-        let client = try HTTPClientSettings(from: map)
+        let client = try HTTPClientSettings(from: map, offersOAuth2: true)
         try map.finish()
         self.init(url: url, refreshInterval: refresh, client: client)
     }

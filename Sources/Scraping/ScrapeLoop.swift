@@ -36,6 +36,15 @@ public final class ScrapeLoop {
         }
     }
 
+    private struct Token {
+        var authorization = ""
+        /// By the steady clock.
+        var holdsUntil: Milliseconds = 0
+        var handle: Int?
+        /// Who is fetched as soon as there is one.
+        var waiting: [Runtime] = []
+    }
+
     /// What other threads leave for the loop.
     public final class Mailbox: Sendable {
         fileprivate let targets = Mutex<[WatchedTarget]?>(nil)
@@ -73,6 +82,9 @@ public final class ScrapeLoop {
     private let exemplars: (any ExemplarSink)?
     /// What pages say of their metrics, once for all targets that say the same.
     private var knownMetadata: [Int: [MetricMetadata]] = [:]
+    /// Tokens by whom they are asked of; questions under way by their handle.
+    private var tokens: [OAuth2Settings: Token] = [:]
+    private var questions: [Int: OAuth2Settings] = [:]
     private var runtimes: [ObjectIdentifier: Runtime] = [:]
     private var byHandle: [Int: Runtime] = [:]
     private var due = DueQueue()
@@ -126,6 +138,9 @@ public final class ScrapeLoop {
             runtimes[identity] = nil
             for (id, other) in ids where other === runtime { ids[id] = nil }
             readers.removeAll { $0 === runtime }
+            if let oauth2 = runtime.watched.target.client.oauth2 {
+                tokens[oauth2]?.waiting.removeAll { $0 === runtime }
+            }
             if let handle = runtime.handle {
                 fetcher.discard(handle)
                 byHandle[handle] = nil
@@ -175,9 +190,57 @@ public final class ScrapeLoop {
         }
         runtime.moment = snapped(slot, interval: target.interval)
         if let refusal = target.refusal { return fail(runtime, .targetLimit, refusal, duration: 0) }
+        if let oauth2 = target.client.oauth2, tokens[oauth2, default: Token()].holdsUntil <= uptime {
+            runtime.isRunning = true
+            tokens[oauth2, default: Token()].waiting.append(runtime)
+            return askForToken(oauth2, timeout: target.timeout)
+        }
+        fetch(runtime)
+    }
+
+    private func fetch(_ runtime: Runtime) {
         guard let handle = runtime.handle ?? prepare(runtime) else { return }
         runtime.isRunning = true
         fetcher.start(handle)
+    }
+
+    // MARK: Tokens
+
+    private func askForToken(_ oauth2: OAuth2Settings, timeout: Milliseconds) {
+        guard tokens[oauth2]?.handle == nil else { return }
+        do {
+            let handle = try fetcher.prepare(oauth2.request(timeout: timeout, reading: readFile))
+            tokens[oauth2]?.handle = handle
+            questions[handle] = oauth2
+            fetcher.start(handle)
+        } catch {
+            release(oauth2, failure: "no token: \(error)")
+        }
+    }
+
+    private func takeToken(_ result: borrowing FetchResult, _ oauth2: OAuth2Settings) {
+        fetcher.discard(result.handle)
+        questions[result.handle] = nil
+        tokens[oauth2]?.handle = nil
+        if let error = result.error { return release(oauth2, failure: "no token: \(error)") }
+        do throws(OAuth2Error) {
+            let (authorization, lifetime) = try oauth2.token(status: result.status, body: result.body)
+            tokens[oauth2]?.authorization = authorization
+            tokens[oauth2]?.holdsUntil = uptime + lifetime
+            release(oauth2, failure: nil)
+        } catch {
+            release(oauth2, failure: error.description)
+        }
+    }
+
+    /// Fetches those that waited for a token, or lets them fail.
+    private func release(_ oauth2: OAuth2Settings, failure: String?) {
+        let waiting = tokens[oauth2]?.waiting ?? []
+        tokens[oauth2]?.waiting = []
+        for runtime in waiting {
+            runtime.isRunning = false
+            if let failure { fail(runtime, .request, failure, duration: 0) } else { fetch(runtime) }
+        }
     }
 
     /// The slot itself when now is close to it, as Prometheus does so that timestamps compress; else now.
@@ -188,7 +251,11 @@ public final class ScrapeLoop {
 
     private func prepare(_ runtime: Runtime) -> Int? {
         do {
-            let handle = try fetcher.prepare(runtime.watched.target.request(reading: readFile))
+            var request = try runtime.watched.target.request(reading: readFile)
+            if let token = runtime.watched.target.client.oauth2.flatMap({ tokens[$0] }) {
+                request.headers.append(HTTPHeader("Authorization", token.authorization))
+            }
+            let handle = try fetcher.prepare(request)
             // A secret in a file may be exchanged while running: such a request is made anew each time.
             runtime.handle = handle
             byHandle[handle] = runtime
@@ -200,10 +267,15 @@ public final class ScrapeLoop {
     }
 
     private func finish(_ result: consuming FetchResult) {
+        if let oauth2 = questions[result.handle] {
+            takeToken(result, oauth2)
+            return fetcher.recycle(result.body)
+        }
         guard let runtime = byHandle[result.handle] else { return fetcher.recycle(result.body) }
         runtime.isRunning = false
         figures.scrapes.add()
-        if runtime.watched.target.client.usesFiles, let handle = runtime.handle {
+        let client = runtime.watched.target.client
+        if client.usesFiles || client.oauth2 != nil, let handle = runtime.handle {
             fetcher.discard(handle)
             byHandle[handle] = nil
             runtime.handle = nil

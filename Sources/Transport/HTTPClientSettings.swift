@@ -29,6 +29,8 @@ public struct HTTPClientSettings: Sendable, Hashable {
         /// How many of them stand in the open.
         public var openCount: Int
     }
+    /// `oauth2`; whoever sends asks for the token and adds the header.
+    public var oauth2: OAuth2Settings?
     /// `http_headers`, by name.
     public var headers: [Header] = []
     /// TLS, proxy, redirects. Default: redirects are followed.
@@ -36,7 +38,7 @@ public struct HTTPClientSettings: Sendable, Hashable {
 
     /// Passwords and credentials, to be cut out of what the other side says.
     public var allSecrets: [Secret] {
-        [basic?.password, authorization?.credentials].compactMap(\.self)
+        [basic?.password, authorization?.credentials, oauth2?.clientSecret].compactMap(\.self)
             + headers.flatMap { $0.values.dropFirst($0.openCount) }
     }
     /// Whether a secret stands in a file, which is read anew for each request.
@@ -47,7 +49,9 @@ public struct HTTPClientSettings: Sendable, Hashable {
 
     /// Takes the keys of `http_config` from a map, whose owner calls `finish`; relative paths start from the folder of
     /// the settings' file.
-    public init(from map: SettingsMap) throws(SettingsError) {
+    ///
+    /// - Parameter offersOAuth2: Whether the owner asks for tokens; else `oauth2` is refused.
+    public init(from map: SettingsMap, offersOAuth2: Bool = false) throws(SettingsError) {
         if let part = try map.takeMap("basic_auth") {
             basic = BasicAuthentication(
                 username: try part.takeSecret("username") ?? Secret(""),
@@ -74,7 +78,16 @@ public struct HTTPClientSettings: Sendable, Hashable {
         options.followRedirects = try map.take("follow_redirects", default: true)
         _ = try map.take("enable_http2", default: true)  // libcurl speaks HTTP/1.1 here; the key changes nothing.
         if let part = try map.takeMap("http_headers") { headers = try HTTPClientSettings.headers(part) }
-        try map.refuse(["oauth2"], "use basic_auth or authorization; a program may renew credentials_file")
+        if !offersOAuth2 {
+            try map.refuse(["oauth2"], "use basic_auth or authorization; a program may renew credentials_file")
+        }
+        if let part = try map.takeMap("oauth2") {
+            guard basic == nil, authorization == nil else {
+                throw map.error(
+                    "oauth2", "basic_auth, authorization or bearer_token is given too; keep one of them")
+            }
+            oauth2 = try OAuth2Settings(from: part)
+        }
     }
 
     /// Headers that the client itself makes, or that have keys of their own.
@@ -135,7 +148,7 @@ public struct HTTPClientSettings: Sendable, Hashable {
 
 extension HTTPOptions {
     /// Takes the keys of the proxy.
-    fileprivate mutating func readProxy(_ map: SettingsMap) throws(SettingsError) {
+    mutating func readProxy(_ map: SettingsMap) throws(SettingsError) {
         proxy = try map.take("proxy_url")
         withoutProxy = try map.take("no_proxy")
         proxyFromEnvironment = try map.take("proxy_from_environment", default: false)
@@ -159,7 +172,7 @@ extension HTTPOptions {
     }
 
     /// Takes the keys of `tls_config`.
-    fileprivate mutating func readTLS(_ map: SettingsMap) throws(SettingsError) {
+    mutating func readTLS(_ map: SettingsMap) throws(SettingsError) {
         certificateAuthorityFile = try map.takePath("ca_file")
         certificateFile = try map.takePath("cert_file")
         keyFile = try map.takePath("key_file")

@@ -553,4 +553,40 @@ import Transport
         #expect(
             bench.exemplars.all.map(\.series) == [["__name__": "a_total", "instance": "h:1", "job": "j", "z": "t"]])
     }
+
+    @Test(
+        "a token is asked for once, sent with each fetch, and asked for anew when it runs out; without one it is down")
+    func oauth2() throws {
+        var asked = 0
+        let keys = "oauth2: {client_id: me, client_secret: geheim, token_url: 'http://t/token'}"
+        let clock = SimulatedExecutor(seed: 1, start: Timestamp(milliseconds: 1_790_000_000_123))
+        let fetcher = FakeFetcher(clock: clock) { url in
+            guard url == "http://t/token" else { return .init(body: "a 1\n") }
+            asked += 1
+            return asked == 2
+                ? .init(status: 500, body: "geheim")
+                : .init(body: #"{"access_token": "t\#(asked)", "expires_in": 13}"#, contentType: "application/json")
+        }
+        let mailbox = ScrapeLoop.Mailbox()
+        let (sink, log) = (RecordingSink(), RecordingLog())
+        let loop = ScrapeLoop(
+            mailbox: mailbox, fetcher: fetcher, clock: clock, sink: sink, figures: ScrapeFigures(), log: log,
+            readFile: { _ in [] })
+        let yaml = "{job_name: j, scrape_interval: 1s, \(keys), static_configs: [{targets: ['h:1', 'i:1']}]}"
+        let job = try ScrapeJob(from: SettingsDocument(yaml, file: "v.yaml").map(), defaults: ScrapeDefaults())
+        let manager = ScrapeManager(mailboxes: [mailbox])
+        manager.use(Discovery(jobs: [job], checks: [], files: MemoryFiles(), figures: ScrapeFigures(), log: log))
+        var sent: [String] = []
+        for _ in 0..<1600 {
+            loop.step(wait: 0)
+            sent += fetcher.requests.values.flatMap(\.headers).filter { $0.name == "Authorization" }.map(\.value)
+            clock.run(for: 5)
+        }
+        // Each holds for three seconds.
+        #expect(asked == 4 && Set(sent).isSuperset(of: ["Bearer t1", "Bearer t3"]))
+        let up = sink.values(of: #"up{instance="h:1", job="j"}"#)
+        #expect(up.count == 8 && up.count { $0 == 1 } >= 7)
+        let down = log.events.filter { $0.kind == "target-down" }.map(\.message)
+        #expect(down.count == 1 && down[0].hasSuffix("is down: no token: HTTP status 500"))
+    }
 }

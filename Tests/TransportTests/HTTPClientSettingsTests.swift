@@ -45,12 +45,34 @@ import Testing
         #expect(settings.usesFiles && settings.allSecrets.count == 3)
     }
 
+    @Test("a token is asked for with our credentials; what is answered is never told") func oauth2() throws {
+        let text = """
+            oauth2: {client_id: 'a b', client_secret_file: key, token_url: 'http://t/', scopes: [x, y], \
+            endpoint_params: {p: 'q&'}, tls_config: {insecure_skip_verify: true}}
+            """
+        let map = try SettingsDocument(text, file: "conf/vedette.yaml").map()
+        let settings = try HTTPClientSettings(from: map, offersOAuth2: true)
+        let oauth2 = try #require(settings.oauth2)
+        let request = try oauth2.request(timeout: 5) { path in Array(path.utf8) }
+        #expect(request.method == "POST" && request.url == "http://t/" && request.options.insecureSkipVerify)
+        #expect(String(decoding: request.body, as: UTF8.self) == "grant_type=client_credentials&scope=x+y&p=q%26")
+        #expect(request.headers.contains(HTTPHeader("Authorization", "Basic \(base64(Array("a+b:conf%2Fkey".utf8)))")))
+        #expect(settings.usesFiles)
+        let (header, lifetime) = try oauth2.token(
+            status: 200, body: Array(#"{"access_token": "t", "expires_in": 60}"#.utf8))
+        #expect(header == "Bearer t" && lifetime == 50_000)
+        for (status, body) in [(401, #"{"access_token": "t"}"#), (200, #"{"access_token": "t\n"}"#), (200, "geheim")] {
+            let error = #expect(throws: OAuth2Error.self) { try oauth2.token(status: status, body: Array(body.utf8)) }
+            #expect(error?.description.contains("geheim") == false)
+        }
+    }
+
     @Test("Prometheus' own cases of http_config and tls_config (peers)") func peers() throws {
         guard let folder = Peers.file("prometheus/common-http-config") else { return }
         // Not marked as bad there: Prometheus' reader leaves them to whoever uses them.
         let alsoBad: [String: String] = [
             "http.conf.basic-auth.bad-username.yaml": "username_file",
-            "http.conf.basic-auth.ref.yaml": "username_ref", "http.conf.oauth2-proxy.good.yml": "oauth2",
+            "http.conf.basic-auth.ref.yaml": "username_ref",
         ]
         // Bad only when the file that it names is read.
         let readLater = ["http.conf.invalid-bearer-token-file.bad.yml"]
@@ -66,10 +88,10 @@ import Testing
                 if isTLS {
                     let lines = text.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n")
                     let map = try SettingsDocument("tls_config:\n\(lines)", file: name).map()
-                    _ = try HTTPClientSettings(from: map)
+                    _ = try HTTPClientSettings(from: map, offersOAuth2: true)
                     try map.finish()
                 } else {
-                    _ = try HTTPClientSettings(from: map)
+                    _ = try HTTPClientSettings(from: map, offersOAuth2: true)
                     try map.finish()
                 }
             } catch {
