@@ -1,6 +1,8 @@
 import Basics
 import Daemon
+import Exposition
 import Foundation
+import Scraping
 import Settings
 import TestSupport
 import Testing
@@ -94,6 +96,20 @@ import Testing
             }
         }
         #expect(Set(Self.refused.values.joined()).isSubset(of: names.map { $0.replacing(".good.yml", with: "") }))
+    }
+
+    @Test("how names are checked and written follows from the file and from global (peers)") func names() throws {
+        guard let folder = Peers.file("prometheus/config") else { return }
+        let cases: [(String, isLegacy: Bool, EscapingScheme)] = [
+            ("default_validation_mode", false, .allowUTF8), ("global_validation_mode", true, .dots),
+            ("local_global_validation_mode", false, .dots), ("local_infer_escaping", true, .underscores),
+            ("local_validation_mode", true, .values),
+        ]
+        for (name, isLegacy, escaping) in cases {
+            let (settings, problem) = load(folder.appendingPathComponent("scrape_config_\(name).yml"))
+            let job = try #require(settings?.jobs.first, "\(name): \(problem?.description ?? "")")
+            #expect(job.page.isLegacy == isLegacy && job.page.escaping == escaping, "\(name)")
+        }
     }
 
     @Test("each bad file is refused with place and cure (peers)") func bad() throws {
