@@ -38,6 +38,7 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let libraries: [Target] = [
     system("CCurl", package: "libcurl", debian: "libcurl4-openssl-dev"),
     system("CSnappy", debian: "libsnappy-dev"),
+    system("CZlib", package: "zlib", debian: "zlib1g-dev"),
     system("CCrypto", package: "libcrypto", debian: "libssl-dev"),
     system("CLinux", debian: "libc6-dev"),
     system("CHiredis", debian: "libhiredis-dev"),  // Its pkg-config file has a flag that SwiftPM warns about.
@@ -49,7 +50,7 @@ let libraries: [Target] = [
 ]
 
 let rooms =
-    room("Basics", imports: ["CLinux", "CSnappy", "CCrypto"])
+    room("Basics", imports: ["CLinux", "CSnappy", "CZlib", "CCrypto"])
     + room("Model", imports: ["Basics", "CRE2"])
     + room("Settings", imports: ["Basics", "Yams"])
     + room("Statistics", imports: ["Basics"])
@@ -66,6 +67,7 @@ let rooms =
     + room("Workloads", imports: ["Statistics", "Exposition", "SQL", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
     + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"] + server)
+    + room("Replay", imports: ["Rules"])
     + room("Daemon", imports: ["Web", lifecycle])
 
 let package = Package(
@@ -83,7 +85,7 @@ let package = Package(
     targets: libraries + rooms + [
         .executableTarget(
             name: "vedette",
-            dependencies: ["Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Daemon", "Replay", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(name: "ProgramTests", dependencies: ["vedette", "Storage", "TestSupport"], swiftSettings: strict),

@@ -171,8 +171,12 @@ public struct DaemonSettings: Sendable {
     }
 
     /// Reads and checks one rule file.
-    public static func ruleFile(_ path: String, _ files: any FileSystem) throws(SettingsError) -> RuleFile {
-        try RuleFile(contents(of: path, files, cure: "mend rule_files or the file"), file: path, files: files)
+    public static func ruleFile(
+        _ path: String, _ files: any FileSystem, ignoringUnknownKeys: Bool = false
+    ) throws(SettingsError) -> RuleFile {
+        try RuleFile(
+            contents(of: path, files, cure: "mend rule_files or the file"), file: path, files: files,
+            ignoringUnknownKeys: ignoringUnknownKeys)
     }
 
     private static func contents(

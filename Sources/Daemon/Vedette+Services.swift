@@ -66,7 +66,7 @@ private struct Reloader: Service {
     }
 }
 
-private struct Listener: Service {
+struct Listener: Service {
     let server: WebServer
     func run() async throws { try await server.run() }
 }

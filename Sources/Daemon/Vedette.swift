@@ -96,6 +96,8 @@ public final class Vedette: Sendable {
         context.settle = 2 * max(settings.evaluationInterval, slowest)
         context.externalLabels = settings.externalLabels
         context.externalURL = options.externalURL
+        // A rule that looks back into what is not read yet would see an incident's end, or its beginning.
+        context.isHeld = { [store] in store.replay.state != .done }
         scheduler = RuleScheduler(context, restoring: journal)
         mailboxes = (0..<world.loopCount).map { _ in ScrapeLoop.Mailbox() }
         manager = ScrapeManager(
@@ -105,12 +107,6 @@ public final class Vedette: Sendable {
     }
 
     private func tellOpening() {
-        let report = store.replay
-        world.log.write(
-            LogEvent(
-                .info, "log-replayed",
-                "replayed \(report.samples) samples of \(report.series) series from \(report.segments) segments"))
-        for repair in report.repairs { world.log.write(LogEvent(.warning, "log-repaired", repair)) }
         let damaged = journal.recovery.damagedRecords
         if damaged > 0 {
             world.log.write(
@@ -118,6 +114,21 @@ public final class Vedette: Sendable {
         }
         world.log.write(LogEvent(.info, "storage-bounds", store.boundsText))
         warn(of: settings.withLock { $0 })
+    }
+
+    /// Reads the log of earlier runs, while targets are scraped already. Rules wait for it, and queries say so.
+    private func replayLog() async {
+        await world.runLong("vedette-replay") { [store] in store.replayLog() }
+        let (report, failure) = (store.replay.report, store.replay.failure)
+        world.log.write(
+            LogEvent(
+                .info, "log-replayed",
+                "replayed \(report.samples) samples of \(report.series) series from \(report.segments) segments"))
+        for repair in report.repairs { world.log.write(LogEvent(.warning, "log-repaired", repair)) }
+        if let failure {
+            world.log.write(
+                LogEvent(.error, "log-unreadable", "\(failure); samples of earlier runs are missing from there on"))
+        }
     }
 
     private func warn(of settings: DaemonSettings) {
@@ -145,6 +156,7 @@ public final class Vedette: Sendable {
                 work.addTask { [self] in await rollback.run() }
                 work.addTask { [self] in await child.run() }
                 work.addTask { [self] in await keepUp() }
+                work.addTask { [self] in await replayLog() }
                 isReady.withLock { $0 = true }
                 for await _ in stopping.stream {}
                 isReady.withLock { $0 = false }
@@ -243,6 +255,8 @@ public final class Vedette: Sendable {
                 metrics: { [self] in metrics() },
                 unreadiness: { [self] in isReady.withLock { $0 } ? nil : "Vedette is starting or stopping." },
                 reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt)
+        context.externalLabels = settings.withLock { $0.externalLabels }
+        context.replay = { [store] in store.replay }
         if options.hostsWorkloads, !settings.withLock({ $0.workloads.isEmpty }) {
             context.workloads = Forwarder(world.workloads, socket: WorkloadCommand.socket(options))
         }

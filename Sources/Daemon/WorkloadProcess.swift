@@ -48,11 +48,6 @@ public enum WorkloadProcess {
         return .json(answer.body, status: answer.status)
     }
 
-    private struct Listener: Service {
-        let server: WebServer
-        func run() async throws { try await server.run() }
-    }
-
     private struct HostService: Service {
         let host: WorkloadHost
         let executor: ThreadPoolExecutor

@@ -28,6 +28,17 @@ public struct World: Sendable {
     /// Drives one scrape loop until its mailbox says stop.
     public var driveLoop: @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
 
+    /// Runs work that keeps a thread busy for long.
+    public var runLong: @Sendable (_ name: String, _ work: @escaping @Sendable () -> Void) async -> Void = {
+        name, work in
+        await withCheckedContinuation { continuation in
+            startThread(named: name) {
+                work()
+                continuation.resume()
+            }
+        }
+    }
+
     /// Makes a loop over a fetcher, on the thread that will own both.
     public typealias LoopMaker = @Sendable (any Fetcher) -> ScrapeLoop
 

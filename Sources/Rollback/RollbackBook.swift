@@ -189,6 +189,25 @@ struct RollbackBook: Sendable {
         return nil
     }
 
+    /// The release that another run lately set a link to, where the run's own action would still rest after that. One
+    /// that began by itself goes no further back while the link shows it: two triggers of one bad release come one
+    /// after the other, and each would take a release away. A person who asks twice means it.
+    func releaseSetLately(for target: Deployment, by id: String, _ guards: Guards) -> (release: String, run: String)? {
+        guard target.release == nil, let run = runs[id], run.causes.contains(where: { $0.trigger != nil }) else {
+            return nil
+        }
+        let rest = guards.settings.actions[run.action]?.cooldown ?? 0
+        for other in sorted.reversed() where other.id != id && guards.now - (other.finishedAt ?? guards.now) < rest {
+            for step in other.steps where step.isDone {
+                guard case .deployment(let done) = step.kind, done.link == target.link,
+                    let release = other.releaseFound(for: done)
+                else { continue }
+                return (release, other.id)
+            }
+        }
+        return nil
+    }
+
     /// How many runs may still begin by themselves.
     func budgetLeft(_ settings: RollbackSettings, _ now: Timestamp) -> Int {
         let spent = runs.values.count { $0.isActing && now - $0.createdAt < settings.budgetWindow }

@@ -354,7 +354,8 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
 
     private func outcome(of step: RollbackStep, in id: String) async -> StepResult {
         switch step.kind {
-        case .check(let deployment): performer.check(deployment)
+        case .check(let deployment):
+            performer.check(deployment, lately: book.releaseSetLately(for: deployment, by: id, guards()))
         case .announce: .done("told")
         case .flag(let flag): await performer.switchOff(flag)
         case .deployment(let deployment):

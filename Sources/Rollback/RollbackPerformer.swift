@@ -64,7 +64,9 @@ struct RollbackPerformer: Sendable {
     // MARK: Deployments
 
     /// Finds the release to go back to, and that it could be started.
-    func check(_ deployment: Deployment) -> StepResult {
+    ///
+    /// - Parameter lately: what another run set the link to; while it shows that, there is nothing to go back from.
+    func check(_ deployment: Deployment, lately: (release: String, run: String)? = nil) -> StepResult {
         do throws(FileError) {
             let link = try files.readLink(deployment.link)
             let present = link.map(RollbackPerformer.release)
@@ -75,6 +77,8 @@ struct RollbackPerformer: Sendable {
             let wanted: String
             if let release = deployment.release {
                 wanted = release
+            } else if let lately, present == lately.release {
+                return .done("\(lately.release) runs, set by \(lately.run); it stays", before: lately.release)
             } else {
                 guard let present, let index = releases.firstIndex(of: present) else {
                     return .failed(

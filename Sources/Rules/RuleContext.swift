@@ -21,6 +21,8 @@ public struct RuleContext: Sendable {
     /// How long after a restart a restored alert is kept as it was while its expression gives it no value: until the
     /// first scrapes are in, missing data says nothing. Only then may it be over.
     public var settle: Milliseconds = 0
+    /// While it is true nothing is evaluated: the store does not know its past yet.
+    public var isHeld: @Sendable () -> Bool = { false }
     /// Laid under the labels of every alert that is told.
     public var externalLabels = Labels()
     /// Where this daemon is reached, without a slash at the end.

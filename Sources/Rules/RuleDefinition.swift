@@ -10,6 +10,20 @@ public struct RuleFile: Sendable {
     public var path: String
     /// In the order of the file; no name twice.
     public var groups: [GroupDefinition]
+
+    /// Rules that give series which an earlier rule of the file gives too: the same name and the same labels; the
+    /// second of each kind. Two recording rules then write over each other; two alerts are one. O(*n*).
+    ///
+    /// - SeeAlso: Prometheus, `cmd/promtool/main.go`, `checkDuplicates`.
+    public var duplicates: [RuleDefinition] {
+        var counts: [[String]: Int] = [:]
+        return groups.flatMap(\.rules).filter { rule in
+            guard rule.kind == .recording || rule.kind == .alerting else { return false }
+            let key = [rule.name] + rule.labels.flatMap { [$0.name, $0.text] }
+            counts[key, default: 0] += 1
+            return counts[key] == 2
+        }
+    }
 }
 
 /// Rules that are evaluated together, in order, at one moment.
@@ -71,6 +85,24 @@ public struct RuleDefinition: Sendable, Hashable {
         (kind, self.name, self.expression, self.hold, keepFiringFor) = (.trigger, name, expression, hold, 0)
         (labels, annotations) = ([RuleText("action", plain: trigger.action)], [])
         (self.trigger, self.location) = (trigger, location)
+    }
+
+    /// The rule that stands at the end of every group: it fires for each rule whose evaluation failed.
+    static let evaluationFailing: RuleDefinition = {
+        do {
+            let text = "increase(vedette_rule_evaluation_failures_total[5m]) > 0"
+            var rule = RuleDefinition(
+                alert: "VedetteRuleEvaluationFailing", expression: try Expression(parsing: text))
+            rule.labels = [RuleText("component", plain: "vedette"), RuleText("severity", plain: "high")]
+            return rule
+        } catch {
+            preconditionFailure("\(error)")
+        }
+    }()
+
+    private init(alert: String, expression: Expression) {
+        (kind, name, self.expression, hold, keepFiringFor) = (.alerting, alert, expression, 0, 0)
+        (labels, annotations, location) = ([], [], SourceLocation(file: "built-in"))
     }
 
     /// Its labels as written.

@@ -7,10 +7,14 @@ internal import Templates
 extension RuleFile {
     /// Reads and checks a rule file; a mistake in an expression or a template has its own place in the file. `files`
     /// reads the data files that drift rules name; without it such rules are refused.
-    public init(_ bytes: [UInt8], file: String, files: (any FileSystem)? = nil) throws(SettingsError) {
+    ///
+    /// - Parameter ignoringUnknownKeys: Keys of other tools are passed over.
+    public init(
+        _ bytes: [UInt8], file: String, files: (any FileSystem)? = nil, ignoringUnknownKeys: Bool = false
+    ) throws(SettingsError) {
         path = file
         groups = []
-        let root = try SettingsDocument(bytes, file: file).map()
+        let root = try SettingsDocument(bytes, file: file, ignoringUnknownKeys: ignoringUnknownKeys).map()
         var places: [String: SourceLocation] = [:]
         var drifts: [String: SourceLocation] = [:]
         for map in try root.takeMaps("groups") {

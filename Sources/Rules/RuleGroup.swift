@@ -12,6 +12,7 @@ actor RuleGroup {
     private let context: RuleContext
     private let counters: RuleCounters
     private var definition: GroupDefinition
+    /// Those of the definition, and at the end the one that watches over them.
     private var rules: [RuleState]
     /// Series of rules that are no more, to be marked stale.
     private var orphans: [SeriesReference] = []
@@ -28,19 +29,19 @@ actor RuleGroup {
     ) {
         (self.definition, self.context, self.counters) = (definition, context, counters)
         let known = Dictionary(grouping: entries, by: \.rule)
-        rules = RuleGroup.numbered(definition.rules).map { rule, identity in
+        rules = RuleGroup.numbered(definition).map { rule, identity in
             RuleState(
                 rule, identity: identity, restoring: known[identity] ?? [], settledAt: now + context.settle)
         }
         figures = GroupFigures(
-            key: definition.key, rules: rules.count, interval: definition.interval ?? context.interval)
+            key: definition.key, rules: definition.rules.count, interval: definition.interval ?? context.interval)
         figures.set(rules.map(\.book))
     }
 
-    /// Rules with their identities; of equal ones the second is `#1`.
-    static func numbered(_ rules: [RuleDefinition]) -> [(RuleDefinition, String)] {
+    /// A group's rules, the watching one last, with their identities; of equal ones the second is `#1`.
+    static func numbered(_ definition: GroupDefinition) -> [(RuleDefinition, String)] {
         var counts: [String: Int] = [:]
-        return rules.map { rule in
+        return (definition.rules + [.evaluationFailing]).map { rule in
             let identity = rule.identity
             let number = counts[identity, default: 0]
             counts[identity] = number + 1
@@ -66,6 +67,7 @@ actor RuleGroup {
             guard !isRetired else { return }
             guard let due = schedule.due(clock) else { continue }
             if due.jump != 0 { for index in rules.indices { rules[index].shift(by: due.jump) } }
+            if context.isHeld() { continue }
             if due.missed > 0 { counters.missed.add(due.missed) }
             await evaluate(at: due.slot, clock)
         }
@@ -80,7 +82,7 @@ actor RuleGroup {
         let start = clock.uptimeNanoseconds()
         var begin = start
         var sights: [TriggerReading] = []
-        for index in rules.indices {
+        for index in rules.indices.dropLast() {
             if Task.isCancelled { break }
             do {
                 let (decision, sight) = try decide(index, at: moment, in: group)
@@ -105,12 +107,32 @@ actor RuleGroup {
             begin = end
         }
         if !sights.isEmpty, !Task.isCancelled { await context.rollback?.accept(sights) }
+        await watch(at: moment, in: group)
         markOrphans(at: moment - group.queryOffset)
         evaluationNanoseconds = clock.uptimeNanoseconds() &- start
         lastEvaluation = moment
         counters.iterations.add()
         figures.set(rules.map(\.book), at: moment, seconds: Double(evaluationNanoseconds) / 1e9)
         await applyWaiting()
+    }
+
+    /// Alerts on rules that cannot be evaluated, without a rule of anybody's: their own alerts stay as they were.
+    private func watch(at moment: Timestamp, in group: RuleGroupIdentity) async {
+        let index = rules.endIndex - 1
+        guard index >= 0, !Task.isCancelled else { return }
+        var failing: [UInt64: AlertBook.Candidate] = [:]
+        for rule in rules.dropLast() where rule.health == .failing {
+            let candidate = rule.failing(in: group)
+            failing[candidate.labels.fingerprint] = candidate
+        }
+        var unlimited = group
+        unlimited.limit = 0
+        // Without a limit nothing can throw.
+        guard let decision = try? rules[index].advance(failing, at: moment, in: unlimited, context) else { return }
+        if !decision.told.isEmpty || !decision.changes.isEmpty {
+            await context.alerts.accept(decision.told, committing: decision.changes)
+        }
+        write(decision.samples, of: index, at: moment - group.queryOffset)
     }
 
     /// Evaluates a rule's expression and takes its alerts one step further; of a trigger also what it sees.
@@ -205,7 +227,7 @@ actor RuleGroup {
         let group = identity
         if let next {
             definition = next
-            rules = RuleGroup.numbered(next.rules).map { rule, identity in
+            rules = RuleGroup.numbered(next).map { rule, identity in
                 var state = RuleState(rule, identity: identity)
                 if let known = old.removeValue(forKey: identity) { state.adopt(known) }
                 return state
@@ -221,7 +243,7 @@ actor RuleGroup {
             changes += decision.changes
             orphans += rule.given.values.sorted()
         }
-        figures.set(rules.map(\.book), rules: rules.count, interval: interval)
+        figures.set(rules.map(\.book), rules: definition.rules.count, interval: interval)
         if isRetired { markOrphans(at: now - group.queryOffset) }
         if !told.isEmpty || !changes.isEmpty { await context.alerts.accept(told, committing: changes) }
     }
@@ -234,13 +256,14 @@ actor RuleGroup {
         RuleGroupStatus(
             name: definition.name, file: definition.file, interval: interval, limit: definition.limit,
             evaluationSeconds: Double(evaluationNanoseconds) / 1e9, lastEvaluation: lastEvaluation,
-            rules: rules.map { rule in
+            rules: rules.dropLast().map { rule in
                 RuleStatus(
                     definition: rule.definition, hold: rule.hold(in: identity), health: rule.health,
                     lastError: rule.lastError,
                     evaluationSeconds: Double(rule.evaluationNanoseconds) / 1e9, lastEvaluation: rule.lastEvaluation,
                     alerts: rule.book.sorted.filter { $0.state != .inactive }, driftFeatures: rule.driftMemory.features)
-            })
+            },
+            failing: rules.last.map { $0.book.sorted.filter { $0.state != .inactive } } ?? [])
     }
 
     /// Every alert of every rule, those that are over too.

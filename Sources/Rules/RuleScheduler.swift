@@ -60,7 +60,7 @@ public actor RuleScheduler: MetricsSource {
             } else {
                 let group = RuleGroup(
                     definition, context, counters, restoring: entries[definition.key] ?? [], at: now)
-                for (_, identity) in RuleGroup.numbered(definition.rules) {
+                for (_, identity) in RuleGroup.numbered(definition) {
                     taken.insert("\(definition.key)\n\(identity)")
                 }
                 groups.append((definition.key, definition, group))

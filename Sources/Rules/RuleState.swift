@@ -105,7 +105,15 @@ struct RuleState {
         holding: Set<UInt64> = []
     ) throws(RuleFailure) -> AlertDecision {
         if result.isEmpty, book.alerts.isEmpty { return AlertDecision() }
-        let candidates = try candidates(result, at: now, context)
+        return try advance(candidates(result, at: now, context), at: now, in: group, context, holding: holding)
+    }
+
+    /// One step of the rule's alerts, those that are to be by their labels' fingerprints.
+    mutating func advance(
+        _ candidates: [UInt64: AlertBook.Candidate], at now: Timestamp, in group: RuleGroupIdentity,
+        _ context: RuleContext, holding: Set<UInt64> = []
+    ) throws(RuleFailure) -> AlertDecision {
+        if candidates.isEmpty, book.alerts.isEmpty { return AlertDecision() }
         if book.isRestored {
             book.shiftPending(by: outage(before: now, in: group, context))
             book.isRestored = false
@@ -149,6 +157,22 @@ struct RuleState {
         }
         book = next
         return decision
+    }
+
+    /// The built-in alert on this rule, which cannot be evaluated.
+    func failing(in group: RuleGroupIdentity) -> AlertBook.Candidate {
+        let built = RuleDefinition.evaluationFailing
+        var labels: Labels = [
+            "alertname": built.name, "rule": definition.name, "rule_group": group.name, "file": group.file,
+        ]
+        for text in built.labels { labels[text.name] = text.text }
+        let annotations = [
+            "summary": "The rule \(definition.name) can't be evaluated",
+            "description": "\(definition.location): \(lastError ?? "it failed"). Its alerts keep the state they had: "
+                + "a new incident that only this rule would see is not paged.",
+            "runbook_url": "runbooks/\(built.name).md",
+        ]
+        return AlertBook.Candidate(labels: labels, annotations: annotations, value: 1)
     }
 
     /// The alerts that an expression's value stands for, their texts expanded.

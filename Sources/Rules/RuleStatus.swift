@@ -50,4 +50,9 @@ public struct RuleGroupStatus: Sendable {
     public var lastEvaluation: Timestamp?
     /// In the order of the file.
     public var rules: [RuleStatus]
+    /// The built-in alerts on those of its rules that cannot be evaluated.
+    public var failing: [ActiveAlert]
+
+    /// Pending and firing alerts of all its rules, the built-in ones last.
+    public var alerts: [ActiveAlert] { rules.flatMap(\.alerts) + failing }
 }

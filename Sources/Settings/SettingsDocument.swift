@@ -21,14 +21,17 @@ public struct SettingsDocument: Sendable {
     /// Reads a file's bytes; `file` is its name as the person gave it, for messages and for relative paths.
     ///
     /// Memory stays below 300 bytes per allowed value plus ten times the file's length.
+    ///
+    /// - Parameter ignoringUnknownKeys: Keys that nobody takes are no mistake.
     public init(
-        _ bytes: [UInt8], file: String, limits: SettingsLimits = SettingsLimits()
+        _ bytes: [UInt8], file: String, limits: SettingsLimits = SettingsLimits(), ignoringUnknownKeys: Bool = false
     ) throws(SettingsError) {
         guard bytes.count <= limits.bytes else {
             throw SettingsError(
                 SourceLocation(file: file), "the file is longer than \(limits.bytes) bytes; split it")
         }
-        let composer = YAMLComposer(SettingsFile(name: file, bytes: bytes), limits: limits)
+        let composer = YAMLComposer(
+            SettingsFile(name: file, bytes: bytes, ignoresUnknownKeys: ignoringUnknownKeys), limits: limits)
         root = try composer.compose()
     }
 
@@ -47,9 +50,10 @@ final class SettingsFile: Sendable {
     let bytes: [UInt8]
     /// The offset of each line's first byte.
     let lineStarts: [Int]
+    let ignoresUnknownKeys: Bool
 
-    init(name: String, bytes: [UInt8]) {
-        self.name = name
+    init(name: String, bytes: [UInt8], ignoresUnknownKeys: Bool) {
+        (self.name, self.ignoresUnknownKeys) = (name, ignoresUnknownKeys)
         // A byte order mark is no part of the text.
         self.bytes = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(bytes.dropFirst(3)) : bytes
         var starts = [0]

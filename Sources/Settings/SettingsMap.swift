@@ -180,6 +180,7 @@ public final class SettingsMap {
 
     /// Refuses the first key that nobody took.
     public func finish() throws(SettingsError) {
+        guard !node.file.ignoresUnknownKeys else { return }
         for key in keys where !taken.contains(key) {
             let near = key.nearest(among: known).map { "; did you mean '\($0)'?" }
             let list = known.isEmpty ? "" : "; known here: \(known.sorted().joined(separator: ", "))"

@@ -87,7 +87,7 @@ extension SeriesStore: SampleSink {
         head.withLock { head in
             head.index.slots.map { slot in
                 (Head.reference(slot, head.series[Int(slot)].generation), head.labels(at: Int(slot)))
-            }
+            } + head.aliasedSlots.map { ($0.reference, head.labels(at: Int($0.slot))) }
         }
     }
 

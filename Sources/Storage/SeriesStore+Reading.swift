@@ -4,7 +4,7 @@ internal import Synchronization
 
 extension SeriesStore: SampleSource {
     /// One series as it was found under the lock: its closed chunks, and a copy of the open one.
-    private struct Found {
+    struct Found {
         var labels: Labels
         var closed: [ClosedChunk]
         var open: [UInt8]
@@ -49,7 +49,7 @@ extension SeriesStore: SampleSource {
         return result
     }
 
-    private static func find(
+    static func find(
         _ slot: Int, in head: borrowing Head, after: Int64, through: Int64, reading: Reading
     ) -> Found? {
         let entry = head.series[slot]
@@ -72,7 +72,7 @@ extension SeriesStore: SampleSource {
             newest: nil)
     }
 
-    private static func decode(_ found: Found, after: Int64, through: Int64, newestOnly: Bool) -> SeriesColumns? {
+    static func decode(_ found: Found, after: Int64, through: Int64, newestOnly: Bool) -> SeriesColumns? {
         if let newest = found.newest {
             return SeriesColumns(labels: found.labels, times: [newest.timestamp.milliseconds], values: [newest.value])
         }

@@ -29,16 +29,16 @@ public final class SeriesStore: Sendable {
     let files: any FileSystem
     let directory: String
     private let lock: any FileLock
-    /// What opening found in the log.
-    public let replay: ReplayReport
+    let progress: Mutex<ReplayProgress>
+    /// The first segment that this run writes.
+    let firstSegment: Int
 
-    /// Opens the store in `directory`, made when missing, and replays its log. Blocks for about a second for every few
-    /// million samples.
+    /// Opens the store in `directory`, made when missing. It takes samples at once, and knows those of earlier runs
+    /// after `replayLog`.
     public init(
         directory: String, settings: StorageSettings, files: any FileSystem, clock: any TimeSource
     ) throws(StorageError) {
         (self.settings, self.clock, self.files, self.directory) = (settings, clock, files, directory)
-        var head = Head()
         let writer: LogWriter
         do throws(FileError) {
             try files.createDirectory(directory)
@@ -48,13 +48,14 @@ public final class SeriesStore: Sendable {
             lock = taken
             let wal = "\(directory)/wal"
             try files.createDirectory(wal)
-            let oldest = clock.now().milliseconds - settings.maximumAge
-            replay = try LogReplay(directory: wal, files: files).run(into: &head, oldest: oldest)
-            writer = try LogWriter(directory: wal, files: files, segment: replay.nextSegment)
+            let segments = try LogReplay.segments(in: wal, files)
+            firstSegment = (segments.last ?? -1) + 1
+            writer = try LogWriter(directory: wal, files: files, segment: firstSegment)
+            progress = Mutex(ReplayProgress(first: segments.first ?? 0, last: segments.last ?? 0))
         } catch {
             throw error.operation == "lock" && error.code == 0 ? .locked(directory: directory) : .file(error)
         }
-        self.head = Mutex(head)
+        head = Mutex(Head(asBeside: true))
         log = Mutex(LogState(writer: writer))
     }
 
@@ -95,7 +96,8 @@ public final class SeriesStore: Sendable {
             bound += max(1000, (newest - bound) / 8)
             figures.forcedForgets.add()
         }
-        forgetSegments(before: bound)
+        // What is still to be read stays.
+        if replay.state == .done { forgetSegments(before: bound) }
     }
 
     /// How often the log is to be synced.

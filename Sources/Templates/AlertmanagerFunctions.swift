@@ -26,7 +26,7 @@ extension TemplateFunctions {
             }
             return .fields(entries)
         }
-        .adding("safeUrl", 1...1) { call throws(TemplateFailure) in .string(try call.string(0)) }
+        .adding("safeUrl", 1...1) { call throws(TemplateFailure) in .object(SafeText(try call.string(0), .url)) }
         .adding("urlUnescape", 1...1) { call throws(TemplateFailure) in
             .string(try unescapedQuery(try call.string(0)))
         }
@@ -40,7 +40,7 @@ extension TemplateFunctions {
             }
             return .duration((Timestamp(seconds: call.environment.now) - moment) * 1_000_000)
         }
-        .adding("toJson", 1...1) { .string(json($0.arguments[0]).text) }
+        .adding("toJson", 1...1) { .string($0.arguments[0].json.text) }
     }()
 }
 
@@ -66,16 +66,19 @@ private func unescapedQuery(_ text: String) throws(TemplateFailure) -> String {
     return String(decoding: result, as: UTF8.self)
 }
 
-private func json(_ value: TemplateValue) -> JSON {
-    switch value.plain {
-    case .null, .object: .null
-    case .bool(let value): .bool(value)
-    case .int(let value): .number(Double(value))
-    case .double(let value): .number(value)
-    case .string(let text): .string(text)
-    case .list(let items): .array(items.map(json))
-    case .map(let map): .object(map.entries.map { JSON.Member($0.key, json($0.value)) })
-    case .time(let moment): .string(moment.rfc3339(trimmed: true))
-    case .duration(let length): .number(Double(length))
+extension TemplateValue {
+    /// As Go's `encoding/json` writes it, before its escapes.
+    var json: JSON {
+        switch plain {
+        case .null, .object: .null
+        case .bool(let value): .bool(value)
+        case .int(let value): .number(Double(value))
+        case .double(let value): .number(value)
+        case .string(let text): .string(text)
+        case .list(let items): .array(items.map(\.json))
+        case .map(let map): .object(map.entries.map { JSON.Member($0.key, $0.value.json) })
+        case .time(let moment): .string(moment.rfc3339(trimmed: true))
+        case .duration(let length): .number(Double(length))
+        }
     }
 }

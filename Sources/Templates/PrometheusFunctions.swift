@@ -101,7 +101,9 @@ extension TemplateFunctions {
         adding("title", 1...1) { call throws(TemplateFailure) in .string(title(try call.string(0))) }
             .adding("toUpper", 1...1) { call throws(TemplateFailure) in .string(try call.string(0).uppercased()) }
             .adding("toLower", 1...1) { call throws(TemplateFailure) in .string(try call.string(0).lowercased()) }
-            .adding("safeHtml", 1...1) { call throws(TemplateFailure) in .string(try call.string(0)) }
+            .adding("safeHtml", 1...1) { call throws(TemplateFailure) in
+                .object(SafeText(try call.string(0), .markup))
+            }
             .adding("match", 2...2) { call throws(TemplateFailure) in
                 .bool(try search(call).isFound(in: try call.string(1)))
             }

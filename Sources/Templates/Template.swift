@@ -4,7 +4,7 @@ public import Model
 /// A text in Go's template language, parsed once and rendered often.
 ///
 /// A function that the table does not have is a mistake found while parsing; a field that the data does not have reads
-/// as Go's `missingkey=zero` says. Missing still: HTML contexts, complex numbers.
+/// as Go's `missingkey=zero` says. Missing still: complex numbers.
 public struct Template: Sendable {
     /// The name in messages.
     public let name: String
@@ -16,15 +16,26 @@ public struct Template: Sendable {
     private let constant: String?
 
     /// Parses a text. `library` holds templates that it may call by name; its own definitions come before theirs.
+    ///
+    /// - Parameter isHTML: Every value is escaped for the place in the page where it stands, as `html/template` does;
+    ///   then the library is to be of plain templates.
     public init(
-        parsing text: String, name: String, functions: TemplateFunctions, library: [Template] = []
+        parsing text: String, name: String, functions: TemplateFunctions, library: [Template] = [],
+        isHTML: Bool = false
     ) throws(TemplateError) {
         var parser = try TemplateParser(text, name: name, functions: functions.names)
-        (self.name, self.functions, source) = (name, functions, Array(text.utf8))
-        body = try parser.parse()
+        (self.name, source) = (name, Array(text.utf8))
+        var body = try parser.parse()
         var definitions: [String: [Statement]] = [:]
         for template in library { definitions.merge(template.definitions) { $1 } }
-        self.definitions = definitions.merging(parser.definitions) { $1 }
+        definitions.merge(parser.definitions) { $1 }
+        if isHTML {
+            var escaping = HTMLEscaping(name: name, source: source, definitions: definitions)
+            body = try escaping.escape(body)
+            definitions.merge(escaping.escaped) { $1 }
+        }
+        self.functions = isHTML ? functions.addingEscapers : functions
+        (self.body, self.definitions) = (body, definitions)
         switch body.first {
         case nil: constant = ""
         case .text(let text) where body.count == 1: constant = text
@@ -119,6 +130,11 @@ public struct TemplateFunctions: Sendable {
         var copy = self
         copy.table[name] = Function(arity: arity, body: body)
         return copy
+    }
+
+    /// These and the escapers of HTML, which only an escaped template calls.
+    var addingEscapers: TemplateFunctions {
+        TemplateFunctions(table: table.merging(HTMLEscapers.table) { $1 })
     }
 
     /// Names that a template may call; `and`, `or` and `call` are the evaluator's own.

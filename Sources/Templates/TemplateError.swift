@@ -10,10 +10,14 @@ public struct TemplateError: Error, Hashable, Sendable, CustomStringConvertible 
     public var message: String
     /// Whether it was found while running, not while parsing.
     public var isRuntime: Bool
+    /// Whether it was found while the template's places in a page were worked out.
+    var isEscaping = false
 
     /// Go's own form; parse errors tell only the line.
     public var description: String {
-        isRuntime ? "template: \(name):\(line):\(column - 1): \(message)" : "template: \(name):\(line): \(message)"
+        if isEscaping { return "html/template:\(name):\(line):\(column - 1): \(message)" }
+        return isRuntime
+            ? "template: \(name):\(line):\(column - 1): \(message)" : "template: \(name):\(line): \(message)"
     }
 }
 

@@ -52,20 +52,41 @@ struct CheckConfig: AsyncParsableCommand {
 struct CheckRules: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "rules", abstract: "Check rule files.")
 
+    /// What is looked at beyond whether a file is right.
+    enum Lint: String, ExpressibleByArgument, CaseIterable {
+        case all
+        case duplicateRules = "duplicate-rules"
+        case none
+    }
+
     @Argument(help: "The rule files.") var files: [String]
+    @Option(help: "Which habits to look for: all, duplicate-rules or none.") var lint = Lint.all
+    @Flag(help: "Exit with 3 when a lint finds something.") var lintFatal = false
+    @Flag(help: "Pass over keys that are not known.") var ignoreUnknownFields = false
+    @Flag(help: "Look at the form alone, for files that are not ours: no lints.") var syntaxOnly = false
 
     func run() throws {
-        var isGood = true
+        var (isGood, finds) = (true, 0)
         for file in files {
             do throws(SettingsError) {
-                let groups = try DaemonSettings.ruleFile(file, SystemFiles()).groups
-                Output.line("\(file): good: \(groups.flatMap(\.rules).count) rules in \(groups.count) groups")
+                let rules = try DaemonSettings.ruleFile(file, SystemFiles(), ignoringUnknownKeys: ignoreUnknownFields)
+                Output.line(
+                    "\(file): good: \(rules.groups.flatMap(\.rules).count) rules in \(rules.groups.count) groups")
+                guard !syntaxOnly, lint != .none else { continue }
+                for rule in rules.duplicates {
+                    finds += 1
+                    let labels = rule.labels.map { "\($0.name)=\($0.text.goQuoted)" }.joined(separator: ", ")
+                    Output.problem(
+                        "\(rule.location): warning: duplicate rule \(rule.name) {\(labels)}; "
+                            + "two rules that give the same series disturb each other, remove one")
+                }
             } catch {
                 Output.problem(error.description)
                 isGood = false
             }
         }
         if !isGood { throw ExitCode(1) }
+        if finds > 0, lintFatal { throw ExitCode(3) }
     }
 }
 

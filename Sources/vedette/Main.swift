@@ -9,7 +9,8 @@ struct Main: AsyncParsableCommand {
         abstract: "Watches services, evaluates rules, pages the person on call.",
         version: Vedette.version,
         subcommands: [
-            RunCommand.self, CheckCommand.self, QueryCommand.self, AlertsCommand.self, RollbackCommand.self,
+            RunCommand.self, CheckCommand.self, TestCommand.self, QueryCommand.self, AlertsCommand.self,
+            RollbackCommand.self,
             WorkloadsCommand.self, ImpactCommand.self,
             NotifyCommand.self, DemoCommand.self,
         ])

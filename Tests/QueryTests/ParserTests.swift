@@ -1,3 +1,4 @@
+import Model
 import Query
 import TestSupport
 import Testing

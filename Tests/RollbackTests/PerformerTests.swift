@@ -70,6 +70,9 @@ private func performer(
         #expect(found(work.setLink(site.deployment(), to: "v2")) == prefix + "v2")
         #expect(site.shown == prefix + "v2")
         #expect(found(work.check(site.deployment("v10"))) == "v10", "a named release may be a newer one")
+        #expect(found(work.check(site.deployment(), lately: ("v2", "rb-1"))) == "v2", "another run went back just now")
+        try site.files.replaceLink(site.deployment().link, to: prefix + "v10")
+        #expect(found(work.check(site.deployment(), lately: ("v1", "rb-1"))) == "v2", "fixed forward in between")
     }
 
     @Test("a link that a crash left half made is no hindrance", arguments: [false, true])

@@ -18,6 +18,7 @@ import Testing
           vision: {flags: [vision], commands: [{name: restart, run: [restart, vision]}]}
           wide: {includes: [chat, vision], flags: [extra]}
           beside: {flags: [beside], services: [app], deployment: {releases: r, link: current}}
+          alike: {flags: [alike], services: [app], deployment: {releases: r, link: current}}
           watched: {flags: [watched], mode: observe}
         """
 
@@ -227,6 +228,32 @@ import Testing
         guards.now = at(1000 + 1200)
         _ = book.take([reading("c", "chat", .firing)], guards)
         #expect(book.active.map(\.action) == ["chat"])
+    }
+
+    @Test("within the rest of its own action, a run knows which release another set its link to") func linkLately()
+        throws
+    {
+        var book = RollbackBook()
+        let deployment = Deployment(releases: "r", link: "current")
+        let first = try fire(&book, "a", "beside")
+        #expect(book.releaseSetLately(for: deployment, by: first.id, guards) == nil)
+        #expect(finish(&book, first.id) == .succeeded)
+        var guards = guards
+        guards.now = at(1000 + 599)
+        _ = book.take([reading("b", "alike", .firing, at: guards.now)], guards)
+        let second = try #require(book.episodes["b"]?.run)
+        let lately = try #require(book.releaseSetLately(for: deployment, by: second, guards))
+        #expect(lately == ("v1", first.id))
+        #expect(book.releaseSetLately(for: Deployment(releases: "r", link: "other"), by: second, guards) == nil)
+        let named = Deployment(releases: "r", link: "current", release: "v7")
+        #expect(book.releaseSetLately(for: named, by: second, guards) == nil, "a release that is named is meant")
+        guards.now = at(1000 + 600)
+        #expect(book.releaseSetLately(for: deployment, by: second, guards) == nil, "its rest is over")
+        let byHand = book.request("alike", RollbackCause(text: "me"), isByHand: true, self.guards).id
+        #expect(byHand == second, "it is under way")
+        #expect(finish(&book, second) == .succeeded)
+        let third = book.request("alike", RollbackCause(text: "me"), isByHand: true, self.guards).id
+        #expect(book.releaseSetLately(for: deployment, by: third, self.guards) == nil, "a person means it")
     }
 
     @Test("the kill switch refuses, and leaves out what is left") func killSwitch() throws {

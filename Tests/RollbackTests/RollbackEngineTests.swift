@@ -1,4 +1,5 @@
 import Basics
+import Glibc
 import Model
 import Query
 import Settings
@@ -29,7 +30,7 @@ import Transport
         let engine: RollbackEngine
 
         init(
-            store: AlertRecorder = AlertRecorder(), files: MemoryFiles = MemoryFiles(),
+            store: any StateStore = AlertRecorder(), files: MemoryFiles = MemoryFiles(),
             _ script: @escaping @Sendable ([String]) -> ProcessResult = { _ in ProcessResult(end: .exited(0)) }
         ) throws {
             self.files = files
@@ -127,6 +128,33 @@ import Transport
             #expect(after.outcome == .stopped && after.reason.hasPrefix("manual intervention required"))
             #expect(second.pages.summaries.last?.contains("STOPPED half-way") == true)
         }
+    }
+
+    @Test("on a disk that takes nothing, what a probe can settle is done; a command without one is left out and told")
+    func fullDisk() throws {
+        let disk = MemoryFiles()
+        let journal = try Journal(directory: "j", files: disk, reservedBytes: 4096)
+        let site = try Site(store: journal)
+        disk.setFailure { operation, _ in ["write", "sync", "preallocate"].contains(operation) ? ENOSPC : nil }
+        guard case .volatile = journal.commit([StateChange(table: "t", key: "k", value: [1])]) else {
+            Issue.record("the disk took it")
+            return
+        }
+        site.see(.firing, "a")
+        site.executor.run(for: 1000)
+        #expect(site.processes.ran == [["stop", "a"]])
+        let byHand = Mutex<String?>(nil)
+        site.executor.start { [engine = site.engine] in
+            let run = try? await engine.start("b", reason: "me")
+            byHand.withLock { $0 = run?.id }
+        }
+        site.executor.run(for: 1000)
+        #expect(site.processes.ran == [["stop", "a"]], "nobody would know of it after a crash")
+        let id = try #require(byHand.withLock { $0 })
+        let run = try #require(site.runs().first { $0.id == id })
+        #expect(run.outcome == .stopped)
+        #expect(run.steps.contains { $0.detail.contains("not run, since the journal cannot be written") })
+        #expect(site.pages.summaries.contains { $0.contains("STOPPED") })
     }
 
     @Test("an entry of the journal that cannot be read is told, and left") func unreadable() throws {

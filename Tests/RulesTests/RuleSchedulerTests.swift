@@ -132,9 +132,41 @@ import Testing
         #expect(rule.health == .failing)
         #expect(rule.lastError?.contains(expected) == true, "\(rule.lastError ?? "")")
         #expect(rule.alerts.map(\.state) == [.firing])
-        #expect(world.recorder.commits == commits)
         #expect(world.metric("vedette_rule_evaluation_failures_total") == 1)
-        #expect(world.metric("vedette_alerts", ["state": "firing"]) == 1)
+        // The built-in alert, and nothing of the rule's own.
+        #expect(world.recorder.commits == commits + 1)
+        #expect(world.metric("vedette_alerts", ["state": "firing"]) == 2)
+        let built = try #require(world.recorder.told.last)
+        #expect(
+            built.labels == [
+                "alertname": "VedetteRuleEvaluationFailing", "component": "vedette", "severity": "high", "rule": "A",
+                "rule_group": "g", "file": "r.yaml",
+            ])
+        #expect(built.annotations["description"]?.hasPrefix("r.yaml:1:") == true)
+        #expect(built.annotations["description"]?.contains(expected) == true)
+        #expect(await world.scheduler.status().first?.alerts.count == 2)
+        for series in world.store.all where ["b", "dup", "many"].contains(series.labels["__name__"]) {
+            world.store.add(series.labels, at(120), SpecialValue.stale)
+        }
+        await world.evaluate(120)
+        #expect(world.recorder.told.last?.labels == built.labels && world.recorder.told.last?.endsAt == at(120))
+    }
+
+    @Test("the built-in alert survives a restart, and its end is told after it") func failureAfterRestart() async throws
+    {
+        let yaml = "groups: [{name: g, rules: [{record: r, expr: 'a + on () b'}]}]"
+        let world = try await RuleWorld(yaml)
+        for name in ["1", "2"] {
+            world.store.add(["__name__": "a", "n": name], at(60), 1)
+            world.store.add(["__name__": "b", "n": name], at(60), 1)
+        }
+        await world.evaluate(60)
+        #expect(world.recorder.told.map(\.endsAt) == [nil])
+        let after = try await RuleWorld(yaml, recorder: world.recorder.restarted(), at: at(90))
+        #expect(await after.scheduler.status().first?.failing.map(\.state) == [.firing])
+        await after.evaluate(120)
+        #expect(after.recorder.told.last?.endsAt == at(120))
+        #expect(await after.scheduler.status().first?.failing.isEmpty == true)
     }
 
     @Test("a refused sample is a failure of its rule") func refused() async throws {

@@ -17,7 +17,9 @@ import Testing
     ) throws -> SeriesStore {
         var settings = StorageSettings()
         change(&settings)
-        return try SeriesStore(directory: "d", settings: settings, files: files, clock: clock ?? self.clock())
+        let store = try SeriesStore(directory: "d", settings: settings, files: files, clock: clock ?? self.clock())
+        store.replayLog()
+        return store
     }
 
     private func all(_ store: SeriesStore, after: Int64 = -1) throws -> [Labels: [Int64: UInt64]] {
@@ -79,11 +81,12 @@ import Testing
         files.crash(afterBytes: 20)
         _ = scrape(store, round: 3, series: 3)
         let survivor = try open(files.afterKill(), clock: clock(after: 5000))
-        #expect(survivor.replay.samples == 9)
-        #expect(survivor.replay.repairs.count == 1)
+        #expect(survivor.replay.report.samples == 9)
+        #expect(survivor.replay.report.repairs.count == 1)
         #expect(
-            survivor.replay.repairs.first?.hasPrefix("d/wal/00000000: the last fragment is cut short at byte ") == true)
-        #expect(try open(files.afterKill()).replay.samples == 9)
+            survivor.replay.report.repairs.first?.hasPrefix("d/wal/00000000: the last fragment is cut short at byte ")
+                == true)
+        #expect(try open(files.afterKill()).replay.report.samples == 9)
     }
 
     @Test("a full disk costs no sample in memory, is counted, and the log begins anew when there is room")
@@ -106,7 +109,7 @@ import Testing
         clock.run(for: 1000)
         #expect(scrape(store, round: 2, series: 5).0.isLogged)
         let survivor = try open(files.afterKill(), clock: self.clock(after: 5000))
-        #expect(survivor.replay.repairs.isEmpty && survivor.replay.unknownReferences == 0)
+        #expect(survivor.replay.report.repairs.isEmpty && survivor.replay.report.unknownReferences == 0)
         #expect(try all(survivor).values.allSatisfy { $0.count == 2 })
     }
 
@@ -137,7 +140,7 @@ import Testing
         }
         #expect(store.append(batch).outOfBounds == 1)
         let survivor = try open(files.afterKill())
-        #expect(survivor.replay.samples == 2)
+        #expect(survivor.replay.report.samples == 2)
         #expect(try all(survivor).values.allSatisfy { $0.keys.allSatisfy { $0 <= start + 1 } })
     }
 
@@ -166,6 +169,92 @@ import Testing
         store.forgetOld()
         #expect(bytes() == 0)
         #expect(fill("c") == 21)
+    }
+
+    @Test("samples are taken while the log is read; afterwards all is there, under the references that were given")
+    func besideTheReplay() throws {
+        let files = MemoryFiles()
+        let first = try open(files)
+        for round in 0..<300 { _ = scrape(first, round: round, series: 6) }
+        let survivor = files.afterKill()
+        let store = try SeriesStore(
+            directory: "d", settings: StorageSettings(), files: survivor, clock: clock(after: 400_000))
+        #expect(store.replay.state == .waiting && store.replay.last == 0)
+        #expect(try all(store).isEmpty)
+        // Two series that the log knows, and two that it does not; one late sample.
+        for round in 299..<320 { #expect(scrape(store, round: round, series: 8).0.stored == 8) }
+        let kept = try #require(store.reference(of: ["__name__": "m1", "n": "1", "job": "a"]))
+        #expect(try all(store).count == 8)
+        store.replayLog()
+        #expect(store.replay.state == .done && store.replay.failure == nil)
+        #expect(store.replay.report.samples == 1800 && store.replay.report.staleSamples == 6)
+        let whole = try all(store)
+        #expect(whole.count == 8)
+        #expect(whole[["__name__": "m1", "n": "1", "job": "a"]]?.count == 320)
+        #expect(whole[["__name__": "m2", "n": "7", "job": "a"]]?.count == 21)
+        // An old reference and a new one are the same series.
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: start + 320_000))
+        batch.append(kept, 7)
+        #expect(store.append(batch).stored == 1)
+        let fresh = try #require(store.reference(of: ["__name__": "m1", "n": "1", "job": "a"]))
+        #expect(fresh != kept)
+        batch.reset(to: Timestamp(milliseconds: start + 321_000))
+        batch.append(fresh, 8)
+        #expect(store.append(batch).stored == 1)
+        for round in 322..<330 { #expect(scrape(store, round: round, series: 9).0.stored == 9) }
+        let expected = try all(store)
+        // The log of both runs, read by a third, and by a fourth that took samples before it.
+        let third = try open(survivor.afterKill(), clock: clock(after: 400_000))
+        #expect(try all(third) == expected)
+        #expect(third.replay.report.unknownReferences == 0 && third.replay.report.staleSamples == 6)
+    }
+
+    @Test("references that were given during the replay survive a checkpoint and a broken log") func aliases() throws {
+        let files = MemoryFiles()
+        let first = try open(files)
+        for round in 0..<3 { _ = scrape(first, round: round, series: 2) }
+        let disk = files.afterKill()
+        let clock = clock(after: 10_000)
+        let store = try SeriesStore(directory: "d", settings: StorageSettings(), files: disk, clock: clock)
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: start + 10_000))
+        let old = try #require(store.reference(of: ["__name__": "m0", "n": "0", "job": "a"]))
+        let new = try #require(store.reference(of: ["__name__": "new"]))
+        for reference in [old, new] { batch.append(reference, 1) }
+        #expect(store.append(batch).stored == 2)
+        store.replayLog()
+        disk.setFailure { operation, _ in operation == "write" ? 28 : nil }
+        batch.reset(to: Timestamp(milliseconds: start + 11_000))
+        for reference in [old, new] { batch.append(reference, 2) }
+        #expect(!store.append(batch).isLogged)
+        disk.setFailure(nil)
+        clock.run(for: 2000)
+        batch.reset(to: Timestamp(milliseconds: start + 12_000))
+        for reference in [old, new] { batch.append(reference, 3) }
+        let outcome = store.append(batch)
+        #expect(outcome.isLogged && outcome.stored == 2)
+        // The new segment alone: it names every reference that is in use.
+        let last = disk.afterKill()
+        try last.remove("d/wal/00000000")
+        try last.remove("d/wal/00000001")
+        let reader = try open(last, clock: clock)
+        #expect(reader.replay.report.unknownReferences == 0 && reader.replay.report.samples == 2)
+    }
+
+    @Test("a slot is not used more often than Prometheus' references allow") func generations() throws {
+        let clock = clock()
+        let store = try open(MemoryFiles(), clock: clock) { $0.maximumAge = 1000 }
+        var references: Set<SeriesReference> = []
+        for round in 0..<300 {
+            let reference = try #require(store.reference(of: ["__name__": "m", "round": "\(round)"]))
+            #expect(references.insert(reference).inserted && reference < 1 << 39)
+            var batch = SampleBatch(timestamp: clock.now())
+            batch.append(reference, 1)
+            #expect(store.append(batch).stored == 1)
+            clock.run(for: 10_000)
+            store.forgetOld()
+            store.forgetOld()
+        }
+        #expect(Set(references.map { $0 & 0xFFFF_FFFF }).count == 3)
     }
 
     @Test("series beyond the limit are refused and counted") func seriesLimit() throws {
@@ -267,6 +356,6 @@ import Testing
         let files = MemoryFiles()
         let store = try open(files)
         #expect(throws: StorageError.self) { try open(files) }
-        #expect(store.replay.samples == 0)
+        #expect(store.replay.report.samples == 0)
     }
 }

@@ -92,7 +92,7 @@ final class SimulatedWorld {
     func boot() throws {
         let clock = executor
         let log = NotingLog(shared: shared, clock: clock)
-        let world = World(
+        var world = World(
             clock: clock, files: files, transport: SimulatedNetwork(shared: shared, clock: clock),
             workloads: SimulatedNetwork(shared: shared, clock: clock),
             processes: SimulatedProcesses(shared: shared, clock: clock),
@@ -107,6 +107,7 @@ final class SimulatedWorld {
                 do { try await clock.sleep(for: max(1, min(idle, fetcher.untilNext, 50))) } catch { return }
             }
         }
+        world.runLong = { _, work in work() }
         let settings = try DaemonSettings(path: "etc/vedette.yaml", files: files)
         let vedette = try Vedette(
             StartOptions(configuration: "etc/vedette.yaml", dataDirectory: "data", externalURL: "http://vedette"),

@@ -23,13 +23,15 @@ enum ImportTable {
         ("Workloads", ["Statistics", "Exposition", "SQL", "Settings"]),
         ("Notifying", ["Alerting", "Templates", "Transport"]),
         ("Web", ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"]),
+        ("Replay", ["Rules"]),
         ("Daemon", ["Web"]),
-        ("vedette", ["Daemon"]),
+        ("vedette", ["Daemon", "Replay"]),
     ]
 
     /// Each C library with the one room where its pointers end.
     static let libraries = [
-        "CLinux": "Basics", "CSnappy": "Basics", "CCrypto": "Basics", "CRE2": "Model", "CCurl": "Transport",
+        "CLinux": "Basics", "CSnappy": "Basics", "CZlib": "Basics", "CCrypto": "Basics", "CRE2": "Model",
+        "CCurl": "Transport",
         "CHiredis": "Transport", "CSQLite": "SQL", "CPostgres": "SQL",
     ]
 

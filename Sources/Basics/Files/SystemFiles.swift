@@ -123,7 +123,11 @@ public struct SystemFiles: FileSystem {
 private final class SystemFileLock: FileLock {
     private let descriptor: Int32
     init(descriptor: Int32) { self.descriptor = descriptor }
-    deinit { close(descriptor) }
+    deinit {
+        // A child between its fork and its program holds the file open too; the lock is not to wait for it.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 }
 
 private final class SystemFile: File {

@@ -45,6 +45,24 @@ struct Head: ~Copyable {
     /// Samples before this are refused: what was there has been let go.
     private(set) var minimumTime: Int64 = .min
 
+    /// Where references of a head that was filled beside this one lead, by their slot.
+    private var aliases: [(generation: UInt32, reference: SeriesReference)] = []
+    private var unlogged: [SeriesReference] = []
+    /// A head out of use whose chunks are still being read.
+    private var retired: ReplayedHead?
+    private let isBeside: Bool
+
+    /// The last generation of a slot, which is not used again after it: Prometheus takes references of at most five
+    /// bytes, of which four tell the slot and one bit the head.
+    static let lastGeneration: UInt32 = 127
+
+    /// An empty head. What is filled beside another one, to be absorbed by it, counts its generations from 128, so that
+    /// its references are known wherever they are kept.
+    init(asBeside isBeside: Bool = false) { self.isBeside = isBeside }
+
+    /// Whether a reference is of a head that was filled beside another one.
+    static func isBeside(_ reference: SeriesReference) -> Bool { reference >> 32 > lastGeneration }
+
     static func slot(_ reference: SeriesReference) -> Int { Int(reference & 0xFFFF_FFFF) }
     static func reference(_ slot: UInt32, _ generation: UInt32) -> SeriesReference {
         UInt64(generation) << 32 | UInt64(slot)
@@ -86,7 +104,9 @@ struct Head: ~Copyable {
             series.append(HeadSeries())
         }
         var entry = HeadSeries()
-        entry.generation = wanted.map { UInt32($0 >> 32) } ?? series[Int(slot)].generation + 1
+        entry.generation =
+            wanted.map { UInt32($0 >> 32) } ?? max(series[Int(slot)].generation, isBeside ? Head.lastGeneration + 1 : 0)
+            + 1
         entry.isLive = true
         entry.labelOffset = UInt32(labelPairs.count)
         entry.labelCount = UInt16(labels.count)
@@ -97,8 +117,56 @@ struct Head: ~Copyable {
         return Head.reference(slot, entry.generation)
     }
 
+    /// Enters a new series under a reference that the log does not have for it yet.
+    mutating func createUnlogged(_ labels: Labels, hash: UInt64) -> SeriesReference {
+        let reference = create(labels, hash: hash)
+        unlogged.append(reference)
+        return reference
+    }
+
+    /// The series that were entered so since the last call.
+    mutating func takeUnlogged() -> [(reference: SeriesReference, labels: Labels)] {
+        defer { unlogged = [] }
+        return unlogged.map { ($0, labels(at: Head.slot($0))) }
+    }
+
     /// Whether a series can be entered under this reference, by its number alone.
-    static func isPlausible(_ reference: SeriesReference) -> Bool { slot(reference) < 1 << 28 }
+    static func isPlausible(_ reference: SeriesReference) -> Bool {
+        slot(reference) < 1 << 28 && !isBeside(reference)
+    }
+
+    // MARK: Aliases
+
+    /// The reference of this head that another head's reference stands for; 0 when it leads nowhere.
+    private func resolved(_ reference: SeriesReference) -> SeriesReference {
+        let slot = Head.slot(reference)
+        guard slot < aliases.count, aliases[slot].generation == UInt32(reference >> 32) else { return 0 }
+        return aliases[slot].reference
+    }
+
+    /// Puts the references of an absorbed head in force here.
+    mutating func take(aliases: [(generation: UInt32, reference: SeriesReference)], from other: borrowing Head) {
+        self.aliases = aliases
+        readers = other.readers
+        if maximumTime < other.maximumTime { maximumTime = other.maximumTime }
+        minimumTime = other.minimumTime
+    }
+
+    /// Keeps the absorbed head while somebody reads its chunks.
+    mutating func keepForReaders(_ other: ReplayedHead) {
+        if readers > 0 { retired = other }
+    }
+
+    /// Every alias with the slot that it leads to.
+    var aliasedSlots: [(reference: SeriesReference, slot: UInt32)] {
+        aliases.enumerated().compactMap { index, alias in
+            let slot = Head.slot(alias.reference)
+            guard alias.generation != 0, slot < series.count, series[slot].isLive,
+                series[slot].generation == UInt32(alias.reference >> 32)
+            else { return nil }
+            return (Head.reference(UInt32(index), alias.generation), UInt32(slot))
+        }
+    }
 
     // MARK: Samples
 
@@ -110,9 +178,11 @@ struct Head: ~Copyable {
         let hasTimes = times.count > 0
         let total = series.count
         for index in references.indices {
-            let slot = Head.slot(references[index])
+            var reference = references[index]
+            if Head.isBeside(reference), !isBeside { reference = resolved(reference) }
+            let slot = Head.slot(reference)
             let time = hasTimes ? times[index] : common
-            guard slot < total, series[slot].generation == UInt32(references[index] >> 32), series[slot].isLive else {
+            guard slot < total, series[slot].generation == UInt32(reference >> 32), series[slot].isLive else {
                 outcome.outOfBounds += 1
                 outcome.gone += 1
                 continue
@@ -188,6 +258,7 @@ struct Head: ~Copyable {
     mutating func endReading() {
         readers -= 1
         guard readers == 0 else { return }
+        retired = nil
         for chunk in garbage { unsafe arena.give(chunk.bytes, chunk.sizeClass) }
         garbage.removeAll()
     }
@@ -252,7 +323,7 @@ struct Head: ~Copyable {
                 let generation = entry.generation
                 series[slot] = HeadSeries()
                 series[slot].generation = generation
-                freeSlots.append(UInt32(slot))
+                if generation & Head.lastGeneration < Head.lastGeneration { freeSlots.append(UInt32(slot)) }
             } else {
                 series[slot].isFresh = false
             }

@@ -11,16 +11,26 @@ public struct ReplayReport: Hashable, Sendable {
     public var segments = 0
     /// What was cut away, one sentence each.
     public var repairs: [String] = []
-    /// The segment to write next.
-    var nextSegment = 0
 }
 
 /// Reads the newest checkpoint and the segments behind it into the head, and cuts what a crash left half written.
 struct LogReplay {
     let directory: String
     let files: any FileSystem
+    /// The last segment to read; those behind it are being written.
+    let through: Int
 
-    func run(into head: inout Head, oldest: Int64) throws(FileError) -> ReplayReport {
+    /// The numbers that segments and checkpoints have, sorted.
+    static func segments(in directory: String, _ files: any FileSystem) throws(FileError) -> [Int] {
+        try files.list(directory).compactMap { name in
+            if name.hasPrefix("checkpoint.") { return Int(name.dropFirst(11)) }
+            return name.count == 8 ? Int(name) : nil
+        }.sorted()
+    }
+
+    func run(
+        into head: inout Head, oldest: Int64, at begun: (_ segment: Int) -> Void = { _ in }
+    ) throws(FileError) -> ReplayReport {
         var report = ReplayReport()
         var known: [UInt64: Int] = [:]
         let names = try files.list(directory)
@@ -32,11 +42,9 @@ struct LogReplay {
             }
         }
         let done = checkpoint.flatMap { Int($0.dropFirst(11)) } ?? -1
-        report.nextSegment = done + 1
         for name in names {
-            guard let number = Int(name), name.count == 8 else { continue }
-            report.nextSegment = max(report.nextSegment, number + 1)
-            guard number > done else { continue }
+            guard let number = Int(name), name.count == 8, number > done, number <= through else { continue }
+            begun(number)
             try read("\(directory)/\(name)", into: &head, oldest, &known, &report)
             report.segments += 1
         }
@@ -101,7 +109,7 @@ struct LogReplay {
                 known[reference] = Head.slot(head.create(series, hash: hash, as: reference))
             } else {
                 // Another writer numbers its series in its own way.
-                known[reference] = Head.slot(head.create(series, hash: hash))
+                known[reference] = Head.slot(head.createUnlogged(series, hash: hash))
             }
         }
     }

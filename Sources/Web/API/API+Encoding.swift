@@ -18,7 +18,7 @@ extension API {
             body.append(UInt8(ascii: "]"))
         case .vector(let samples):
             body += #"vector","result":["#.utf8
-            for (index, sample) in samples.enumerated() where limit <= 0 || index < limit {
+            for (index, sample) in samples.enumerated() where index < limit {
                 body += (index > 0 ? #",{"metric":"# : #"{"metric":"#).utf8
                 write(sample.labels, to: &body)
                 body += #","value":"#.utf8
@@ -28,14 +28,16 @@ extension API {
             body.append(UInt8(ascii: "]"))
         case .matrix(let series):
             body += #"matrix","result":["#.utf8
-            for (index, one) in series.enumerated() where limit <= 0 || index < limit {
+            for (index, one) in series.enumerated() where index < limit {
                 body += (index > 0 ? #",{"metric":"# : #"{"metric":"#).utf8
                 write(one, to: &body)
             }
             body.append(UInt8(ascii: "]"))
         }
         body.append(UInt8(ascii: "}"))
-        for (name, texts) in [("warnings", result.warnings), ("infos", result.infos)] where !texts.isEmpty {
+        let isCut = max(result.value.samples.count, result.value.series.count) > limit
+        let warnings = result.warnings + (isCut ? [truncated] : [])
+        for (name, texts) in [("warnings", warnings), ("infos", result.infos)] where !texts.isEmpty {
             body += ",\"\(name)\":".utf8
             JSON.array(texts.map { .string($0) }).write(to: &body)
         }

@@ -2,6 +2,7 @@ internal import Basics
 internal import Exposition
 internal import Model
 internal import Query
+internal import Storage
 
 extension API {
     static let metricsContentType = TextWriter.contentType
@@ -29,6 +30,24 @@ extension API {
         throw .badData("invalid parameter \(name.goQuoted): cannot parse \(text.goQuoted) to a valid duration")
     }
 
+    /// A whole number from 1, nil when it is not given.
+    func whole(_ name: String, _ request: APIRequest) throws(APIError) -> Int? {
+        guard let text = request.parameter(name) else { return nil }
+        guard let number = Int(text), number > 0 else {
+            throw .badData("invalid parameter \(name.goQuoted): \(text.goQuoted) is no whole number above 0")
+        }
+        return number
+    }
+
+    /// `limit`: how many of a list; 0 or nothing: all.
+    func limit(_ request: APIRequest) throws(APIError) -> Int {
+        guard let text = request.parameter("limit") else { return .max }
+        guard let number = Int(text), number >= 0 else {
+            throw .badData("invalid parameter \"limit\": \(text.goQuoted) is no whole number from 0")
+        }
+        return number == 0 ? .max : number
+    }
+
     private func engine(_ request: APIRequest) throws(APIError) -> QueryEngine {
         var engine = context.engine
         if let timeout = try duration("timeout", request) {
@@ -48,12 +67,13 @@ extension API {
 
     func query(_ request: APIRequest) throws(APIError) -> APIResponse {
         let moment = try moment("time", request) ?? context.clock.now()
-        let engine = try engine(request)
-        let result: QueryResult
+        let (engine, limit) = (try engine(request), try limit(request))
+        var result: QueryResult
         do throws(QueryError) { result = try engine.instant(text(request), at: moment) } catch {
             throw API.error(error)
         }
-        return API.encode(result, limit: request.parameter("limit").flatMap { Int($0) } ?? 0)
+        result.warnings += notices
+        return API.encode(result, limit: limit)
     }
 
     func queryRange(_ request: APIRequest) throws(APIError) -> APIResponse {
@@ -64,14 +84,15 @@ extension API {
         guard let step = try duration("step", request) else {
             throw .badData("invalid parameter \"step\": it is missing")
         }
-        let engine = try engine(request)
-        let result: QueryResult
+        let (engine, limit) = (try engine(request), try limit(request))
+        var result: QueryResult
         do throws(QueryError) {
             result = try engine.range(text(request), from: start, through: end, step: step)
         } catch {
             throw API.error(error)
         }
-        return API.encode(result, limit: request.parameter("limit").flatMap { Int($0) } ?? 0)
+        result.warnings += notices
+        return API.encode(result, limit: limit)
     }
 
     private static func error(_ error: QueryError) -> APIError {
@@ -85,7 +106,7 @@ extension API {
 
     // MARK: Series and labels
 
-    private func matchers(_ request: APIRequest) throws(APIError) -> [[Matcher]] {
+    func matchers(_ request: APIRequest) throws(APIError) -> [[Matcher]] {
         var lists: [[Matcher]] = []
         for text in request.all("match[]") {
             let expression: Expression
@@ -106,30 +127,44 @@ extension API {
         (try moment("start", request) ?? .distantPast, try moment("end", request) ?? .distantFuture)
     }
 
-    private func list(_ request: APIRequest, _ texts: [String]) -> APIResponse {
-        let limit = request.parameter("limit").flatMap { Int($0) } ?? 0
-        let kept = limit > 0 ? Array(texts.prefix(limit)) : texts
-        return .success(.array(kept.map { .string($0) }))
+    /// The first `limit` items in Prometheus' envelope, with a warning when there are more.
+    private func list(_ items: some Collection<JSON>, limit: Int) -> APIResponse {
+        let data = JSON.array(Array(items.prefix(limit)))
+        let warnings = notices + (items.count > limit ? [API.truncated] : [])
+        guard !warnings.isEmpty else { return .success(data) }
+        return .json(["status": "success", "data": data, "warnings": .array(warnings.map(JSON.string))])
     }
+
+    /// What every answer about series has to say at present.
+    private var notices: [String] {
+        let progress = context.replay()
+        guard progress.state != .done else { return [] }
+        return [
+            "the log of earlier runs is still being read (segment \(progress.current) of \(progress.last)): "
+                + "only samples of this run are here"
+        ]
+    }
+
+    static let truncated = "results truncated due to limit"
 
     func series(_ request: APIRequest) throws(APIError) -> APIResponse {
         let lists = try matchers(request)
         guard !lists.isEmpty else { throw .badData("no match[] parameter provided") }
-        let (from, through) = try window(request)
+        let ((from, through), limit) = (try window(request), try limit(request))
         do throws(SourceError) {
             let found = try context.engine.source.series(lists, from: from, through: through)
-            let limit = request.parameter("limit").flatMap { Int($0) } ?? 0
-            return .success(.array((limit > 0 ? Array(found.prefix(limit)) : found).map(API.labels)))
+            return list(found.lazy.map(API.labels), limit: limit)
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }
     }
 
     func labels(_ request: APIRequest) throws(APIError) -> APIResponse {
-        let (from, through) = try window(request)
+        let ((from, through), limit) = (try window(request), try limit(request))
         let lists = try matchers(request)
         do throws(SourceError) {
-            return list(request, try context.engine.source.labelNames(lists, from: from, through: through))
+            let names = try context.engine.source.labelNames(lists, from: from, through: through)
+            return list(names.lazy.map(JSON.string), limit: limit)
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }
@@ -138,10 +173,11 @@ extension API {
     func labelValues(_ name: String, _ request: APIRequest) throws(APIError) -> APIResponse {
         let name = API.unescaped(name)
         guard !name.isEmpty else { throw .badData("invalid label name: \(name.goQuoted)") }
-        let (from, through) = try window(request)
+        let ((from, through), limit) = (try window(request), try limit(request))
         let lists = try matchers(request)
         do throws(SourceError) {
-            return list(request, try context.engine.source.labelValues(name, lists, from: from, through: through))
+            let values = try context.engine.source.labelValues(name, lists, from: from, through: through)
+            return list(values.lazy.map(JSON.string), limit: limit)
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }

@@ -6,29 +6,89 @@ internal import Rules
 extension API {
     private static let never = Timestamp.goZero.rfc3339(trimmed: true)
 
-    func rules(_ request: APIRequest) async -> APIResponse {
-        let type = request.parameter("type")
-        let names = (request.all("rule_name[]"), request.all("rule_group[]"), request.all("file[]"))
+    /// Groups and their rules, by every filter of Prometheus: `type`, `rule_name[]`, `rule_group[]`, `file[]`,
+    /// `match[]` over the rules' own labels, and pages of `group_limit` groups, the next one from `group_next_token`.
+    func rules(_ request: APIRequest) async throws(APIError) -> APIResponse {
+        let filter = try RuleFilter(request, matchers: matchers(request))
+        let limit = try whole("group_limit", request)
+        var token = request.parameter("group_next_token")
+        if token != nil, limit == nil {
+            throw .badData("invalid parameter \"group_limit\": group_limit needs to be present in order to paginate")
+        }
         var groups: [JSON] = []
-        for group in await context.rules.status() {
-            guard names.1.isEmpty || names.1.contains(group.name), names.2.isEmpty || names.2.contains(group.file)
-            else {
-                continue
+        var next: String?
+        for group in await context.rules.status().sorted(by: { ($0.file, $0.name) < ($1.file, $1.name) }) {
+            let rules = group.rules.filter(filter.takes)
+            guard filter.takes(group), !rules.isEmpty || !filter.isNarrow else { continue }
+            let key = API.token(of: group)
+            if let wanted = token {
+                guard key == wanted else { continue }
+                token = nil
             }
-            let rules = group.rules.filter { rule in
-                (names.0.isEmpty || names.0.contains(rule.definition.name))
-                    && (type == nil || (type == "alert") == (rule.definition.kind != .recording))
+            if let limit, groups.count == limit {
+                next = key
+                break
             }
-            if rules.isEmpty, type != nil || !names.0.isEmpty { continue }
             groups.append([
                 "name": .string(group.name), "file": .string(group.file),
-                "rules": .array(rules.map { API.rule($0, showsAlerts: request.parameter("exclude_alerts") != "true") }),
+                "rules": .array(rules.map { API.rule($0, showsAlerts: filter.showsAlerts) }),
                 "interval": .number(Double(group.interval) / 1000), "limit": .number(Double(group.limit)),
                 "evaluationTime": .number(group.evaluationSeconds),
                 "lastEvaluation": .string(group.lastEvaluation?.rfc3339(trimmed: true) ?? API.never),
             ])
         }
-        return .success(["groups": .array(groups)])
+        if token != nil {
+            throw .badData("invalid parameter \"group_next_token\": invalid group_next_token; begin again without it")
+        }
+        var members = [JSON.Member("groups", .array(groups))]
+        if let next { members.append(JSON.Member("groupNextToken", .string(next))) }
+        return .success(.object(members))
+    }
+
+    private static func token(of group: RuleGroupStatus) -> String {
+        Digest.of(Array("\(group.file);\(group.name)".utf8), .sha256).prefix(20).map { byte in
+            (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined()
+    }
+
+    /// Which rules are asked for.
+    private struct RuleFilter {
+        var type: String?
+        var names: [String], groups: [String], files: [String]
+        var matchers: [[Matcher]]
+        var showsAlerts: Bool
+
+        init(_ request: APIRequest, matchers: [[Matcher]]) throws(APIError) {
+            type = request.parameter("type")?.lowercased()
+            guard type == nil || type == "alert" || type == "record" else {
+                throw .badData(
+                    "invalid parameter \"type\": not supported value \((request.parameter("type") ?? "").goQuoted)")
+            }
+            switch request.parameter("exclude_alerts")?.lowercased() {
+            case nil, "false", "0", "f": showsAlerts = true
+            case "true", "1", "t": showsAlerts = false
+            default: throw .badData("invalid parameter \"exclude_alerts\": write true or false")
+            }
+            names = request.all("rule_name[]")
+            (groups, files) = (request.all("rule_group[]"), request.all("file[]"))
+            self.matchers = matchers
+        }
+
+        /// Whether groups without a rule that is asked for are left out.
+        var isNarrow: Bool { type != nil || !names.isEmpty || !matchers.isEmpty }
+
+        func takes(_ group: RuleGroupStatus) -> Bool {
+            (groups.isEmpty || groups.contains(group.name)) && (files.isEmpty || files.contains(group.file))
+        }
+
+        func takes(_ rule: RuleStatus) -> Bool {
+            guard names.isEmpty || names.contains(rule.definition.name),
+                type == nil || (type == "alert") == (rule.definition.kind != .recording)
+            else { return false }
+            // A templated label is different in each alert: it says nothing of the rule.
+            let labels = Labels(rule.definition.labelTexts.filter { !$0.value.contains("{{") })
+            return matchers.isEmpty || matchers.contains { $0.allSatisfy { $0.matches(labels) } }
+        }
     }
 
     private static func rule(_ rule: RuleStatus, showsAlerts: Bool) -> JSON {
@@ -93,7 +153,7 @@ extension API {
     }
 
     func alerts() async -> APIResponse {
-        let all = await context.rules.status().flatMap(\.rules).flatMap(\.alerts).filter { $0.state != .inactive }
+        let all = await context.rules.status().flatMap(\.alerts).filter { $0.state != .inactive }
         return .success(["alerts": .array(all.map(API.alert))])
     }
 

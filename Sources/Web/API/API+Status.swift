@@ -2,6 +2,7 @@ internal import Basics
 internal import Model
 internal import Query
 internal import Scraping
+internal import Storage
 
 extension API {
     func targets(_ request: APIRequest) -> APIResponse {
@@ -23,6 +24,10 @@ extension API {
         return .success([
             "activeTargets": .array(state == "dropped" ? [] : active), "droppedTargets": [], "droppedTargetCounts": [:],
         ])
+    }
+
+    func scrapePools() -> APIResponse {
+        .success(["scrapePools": .array(Set(context.targets.targets.map(\.target.pool)).sorted().map(JSON.string))])
     }
 
     /// Grafana asks for it to know which features there are: it must look like Prometheus' answer.
@@ -74,6 +79,15 @@ extension API {
             "headStats": ["numSeries": .number(Double(series.count)), "numLabelPairs": .number(Double(pairs.count))],
             "seriesCountByMetricName": top(names), "labelValueCountByLabelName": top(values),
             "seriesCountByLabelValuePair": top(Dictionary(texts, uniquingKeysWith: +)),
+        ])
+    }
+
+    /// How far the reading of earlier runs' log is, in segments.
+    func replayProgress() -> APIResponse {
+        let progress = context.replay()
+        return .success([
+            "min": .number(Double(progress.first)), "max": .number(Double(progress.last)),
+            "current": .number(Double(progress.current)), "state": .string(progress.state.rawValue),
         ])
     }
 

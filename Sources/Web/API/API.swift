@@ -5,6 +5,7 @@ public import Query
 public import Rollback
 public import Rules
 public import Scraping
+public import Storage
 
 /// What the handlers may look at: snapshots, and nothing that they change.
 public struct APIContext: Sendable {
@@ -28,6 +29,10 @@ public struct APIContext: Sendable {
     public var unreadiness: @Sendable () -> String?
     /// Reads the configuration again; answers what is wrong with it.
     public var reload: @Sendable () async -> String?
+    /// Laid under the labels of what goes out.
+    public var externalLabels = Labels()
+    /// How far the reading of earlier runs' log is.
+    public var replay: @Sendable () -> ReplayProgress = { ReplayProgress(.done) }
     /// What the daemon is.
     public var version: String
     /// When it started.
@@ -64,8 +69,15 @@ public struct API: Sendable {
         "/api/v1/series": (["GET", "POST"], { try $0.series($1) }),
         "/api/v1/labels": (["GET", "POST"], { try $0.labels($1) }),
         "/api/v1/targets": (["GET"], { api, request in api.targets(request) }),
-        "/api/v1/rules": (["GET"], { await $0.rules($1) }),
+        "/api/v1/rules": (["GET"], { try await $0.rules($1) }),
         "/api/v1/alerts": (["GET"], { api, _ in await api.alerts() }),
+        "/api/v1/alertmanagers": (
+            ["GET"], { _, _ in .success(["activeAlertmanagers": [], "droppedAlertmanagers": []]) }
+        ),
+        "/api/v1/scrape_pools": (["GET"], { api, _ in api.scrapePools() }),
+        "/api/v1/notifications": (["GET"], { _, _ in .success([]) }),
+        "/api/v1/features": (["GET"], { api, _ in api.features() }),
+        "/federate": (["GET"], { try $0.federate($1) }),
         "/api/vedette/v1/rollbacks": (["GET", "POST"], { try await $0.rollbacks($1) }),
         "/api/vedette/v1/rollbacks/plan": (["GET"], { try await $0.rollbackPlan($1) }),
         "/api/vedette/v1/rollbacks/status": (["GET"], { api, _ in await api.rollbackStatus() }),
@@ -77,6 +89,7 @@ public struct API: Sendable {
         "/api/v1/status/config": (["GET"], { api, _ in api.configuration() }),
         "/api/v1/status/flags": (["GET"], { api, _ in api.flags() }),
         "/api/v1/status/tsdb": (["GET"], { try $0.storageStatistics($1) }),
+        "/api/v1/status/walreplay": (["GET"], { api, _ in api.replayProgress() }),
         "/api/v1/status/buildinfo": (["GET"], { api, _ in api.buildInformation() }),
         "/api/v1/status/runtimeinfo": (["GET"], { api, _ in api.runtimeInformation() }),
     ]

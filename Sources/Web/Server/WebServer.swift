@@ -4,6 +4,7 @@ internal import Glibc
 internal import Hummingbird
 internal import Logging
 internal import NIOCore
+internal import Query
 
 /// Serves a handler, the API's mostly, on a TCP address. Hummingbird reads and writes; handlers run on threads of
 /// their own, so that a long query holds up neither the network nor the control plane.
@@ -70,7 +71,11 @@ public struct WebServer: Sendable {
         let call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm)
-        return response(await executor.start { await handler(call) }.value)
+        let answer = await executor.start { await handler(call) }.value
+        guard answer.body.count >= compressedFrom, accepts("gzip", request.headers[.acceptEncoding]) else {
+            return response(answer)
+        }
+        return response(answer, compressed: await executor.start { Gzip.compress(answer.body) }.value)
     }
 
     private static func read(_ body: RequestBody) async throws -> [UInt8] {
@@ -85,13 +90,32 @@ public struct WebServer: Sendable {
         }
     }
 
-    private static func response(_ answer: APIResponse) -> Response {
+    /// Shorter answers are not worth the work.
+    static let compressedFrom = 1400
+
+    /// Whether a list such as `gzip;q=1.0, *;q=0` takes a coding.
+    ///
+    /// - SeeAlso: RFC 9110, 12.5.3.
+    static func accepts(_ coding: String, _ header: String?) -> Bool {
+        var (named, any): (Bool?, Bool?) = (nil, nil)
+        for item in (header ?? "").lowercased().split(separator: ",") {
+            let parts = item.split(separator: ";").map { String($0).trimmingBlanks }
+            let weight = parts.dropFirst().first { $0.hasPrefix("q=") }.flatMap { Double($0.dropFirst(2)) } ?? 1
+            if parts.first == coding { named = weight > 0 }
+            if parts.first == "*" { any = weight > 0 }
+        }
+        return named ?? any ?? false
+    }
+
+    private static func response(_ answer: APIResponse, compressed: [UInt8]? = nil) -> Response {
         var headers = HTTPFields()
         headers[.contentType] = answer.contentType
         headers[.xContentTypeOptions] = "nosniff"
+        if answer.body.count >= compressedFrom { headers[.vary] = "Accept-Encoding" }
+        if compressed != nil { headers[.contentEncoding] = "gzip" }
         return Response(
             status: HTTPResponse.Status(code: answer.status), headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: answer.body)))
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: compressed ?? answer.body)))
     }
 }
 

@@ -1,5 +1,4 @@
 public import Basics
-internal import Glibc
 
 /// A feature's figures of one day.
 public struct ImpactDay: Sendable, Hashable {
@@ -151,42 +150,6 @@ public struct ImpactReport: Sendable, Hashable {
         }
         return .object(members)
     }
-
-    private static let titles = [
-        "feature", "days", "uses", "benefit", "cost", "net", "roi", "revenue_to_cost", "hours_saved",
-        "projected_net_per_year", "lift", "lift_low", "lift_high",
-    ]
-
-    private func cells(_ line: ImpactLine, _ undefined: String) -> [String] {
-        func ratio(_ value: Double?) -> String { value.map { fixed($0, places: 4) } ?? undefined }
-        return [
-            line.feature, String(line.days), String(line.uses), line.benefit.description, line.cost.description,
-            line.net.description, ratio(line.returnOnInvestment), ratio(line.revenueToCost),
-            fixed(Double(line.hoursSavedMillis) / 1000, places: 1), line.projection.description,
-            ratio(line.lift?.value), ratio(line.lift?.interval?.lowerBound), ratio(line.lift?.interval?.upperBound),
-        ]
-    }
-
-    /// Comma-separated, a line for each feature and one for the total; what is undefined is empty.
-    public var csv: String {
-        ([ImpactReport.titles] + (lines + [total]).map { cells($0, "") })
-            .map { $0.joined(separator: ",") + "\n" }.joined()
-    }
-
-    /// For people: columns, numbers to the right; what is undefined is `-`.
-    public var table: String {
-        let rows = [ImpactReport.titles] + (lines + [total]).map { cells($0, "-") }
-        let widths = ImpactReport.titles.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        var text = "\(from.text) to \(to.text), \(total.days) days, \(zone)\n"
-        for row in rows {
-            let cells = row.enumerated().map { column, cell in
-                let space = String(repeating: " ", count: widths[column] - cell.count)
-                return column == 0 ? cell + space : space + cell
-            }
-            text += cells.joined(separator: "  ") + "\n"
-        }
-        return text
-    }
 }
 
 /// What a feature brings in a while, for the cost of an outage.
@@ -203,16 +166,6 @@ public struct ImpactRate: Sendable, Hashable {
     public var hourly: Money { daily.scaled(by: 1, over: 24) }
     /// What an outage of so long takes away: the daily mean by its share of a day of 24 hours.
     public func cost(of length: Milliseconds) -> Money { daily.scaled(by: max(0, length), over: 86_400_000) }
-}
-
-/// Rounded to so many places, no exponent.
-func fixed(_ value: Double, places: Int) -> String {
-    guard value.isFinite, abs(value) < 1e12 else { return GoNumber.shortest(value) }
-    let scale = Glibc.pow(10, Double(places))
-    let whole = Int64((abs(value) * scale).rounded())
-    let digits = String(whole % Int64(scale))
-    let sign = value < 0 && whole != 0 ? "-" : ""
-    return "\(sign)\(whole / Int64(scale))." + String(repeating: "0", count: places - digits.count) + digits
 }
 
 extension CivilDate {

@@ -1,8 +1,8 @@
 public import Basics
-public import Model
-private import Synchronization
+internal import Synchronization
 
-/// A store of samples in memory: what the query engine reads and rules write in tests.
+/// A store of samples in memory, for the unit tests of rules, replays and tests: sorted arrays, no compression, and
+/// each selection looks at every series of its metric.
 public final class MemorySource: SampleSource, SampleSink {
     fileprivate struct Series {
         var labels: Labels
@@ -12,6 +12,8 @@ public final class MemorySource: SampleSource, SampleSink {
     private struct Contents {
         var series: [Series] = []
         var references: [Labels: SeriesReference] = [:]
+        /// Indices of series by their metric's name.
+        var metrics: [String: [Int]] = [:]
         var batches = 0
     }
     private let contents = Mutex(Contents())
@@ -25,6 +27,11 @@ public final class MemorySource: SampleSource, SampleSink {
     /// Adds one sample; an equal time replaces, an older one is put where it belongs.
     public func add(_ labels: Labels, _ time: Timestamp, _ value: Double) {
         guard let reference = reference(of: labels) else { return }
+        add(reference, time, value)
+    }
+
+    /// Adds one sample to a series that has a reference.
+    public func add(_ reference: SeriesReference, _ time: Timestamp, _ value: Double) {
         contents.withLock { contents in
             _ = contents.series[Int(reference) - 1].insert(time.milliseconds, value)
         }
@@ -37,9 +44,11 @@ public final class MemorySource: SampleSource, SampleSink {
         }.sorted { $0.labels < $1.labels }
     }
 
+    /// The series of these labels, new or known.
     public func reference(of labels: Labels) -> SeriesReference? {
         contents.withLock { contents in
             if let known = contents.references[labels] { return known }
+            contents.metrics[labels[Labels.nameLabel], default: []].append(contents.series.count)
             contents.series.append(Series(labels: labels))
             let fresh = SeriesReference(contents.series.count)
             contents.references[labels] = fresh
@@ -47,6 +56,7 @@ public final class MemorySource: SampleSource, SampleSink {
         }
     }
 
+    /// Adds a batch; equal times replace, and are told as duplicates.
     public func append(_ batch: borrowing SampleBatch) -> AppendOutcome {
         let (references, values, timestamps, moment) =
             (batch.references, batch.values, batch.timestamps, batch.timestamp)
@@ -65,13 +75,16 @@ public final class MemorySource: SampleSource, SampleSink {
         }
     }
 
+    /// The series that all matchers match, with their samples after one moment and through another.
     public func select(
         _ matchers: [Matcher], after: Timestamp, through: Timestamp, reading: Reading, limits: ReadLimits
     ) throws(SourceError) -> [SeriesColumns] {
         let told = "{" + matchers.map(\.description).joined(separator: ", ") + "}"
+        let name = matchers.first { $0.name == Labels.nameLabel && $0.operation == .equal }?.value
         let found: [SeriesColumns] = contents.withLock { contents in
-            contents.series.compactMap { series in
-                series.columns(matchers, after: after.milliseconds, through: through.milliseconds, reading)
+            (name.map { contents.metrics[$0] ?? [] } ?? Array(contents.series.indices)).compactMap { index in
+                contents.series[index].columns(
+                    matchers, after: after.milliseconds, through: through.milliseconds, reading)
             }
         }
         guard found.count <= limits.series else { throw .tooManySeries(limit: limits.series, selector: told) }
@@ -81,6 +94,7 @@ public final class MemorySource: SampleSource, SampleSink {
         return found
     }
 
+    /// The labels of all series that one of the matcher lists matches.
     public func series(
         _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [Labels] {
@@ -92,12 +106,14 @@ public final class MemorySource: SampleSource, SampleSink {
         }
     }
 
+    /// The names of their labels, sorted.
     public func labelNames(
         _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [String] {
         Set(try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) }).sorted()
     }
 
+    /// The values of one of their labels, sorted.
     public func labelValues(
         _ name: String, _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [String] {

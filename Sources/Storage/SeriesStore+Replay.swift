@@ -1,0 +1,99 @@
+internal import Basics
+internal import Model
+internal import Synchronization
+
+/// How far the reading of an older run's log is.
+public struct ReplayProgress: Sendable, Hashable {
+    /// Where it stands.
+    public enum State: String, Sendable, Hashable {
+        case waiting
+        case underWay = "in progress"
+        case done
+    }
+    /// Where it stands.
+    public var state = State.waiting
+    /// The first and the last segment that are read, and the one that is being read; 0 without any.
+    public var first = 0, last = 0, current = 0
+    /// What was found so far; whole when it is done.
+    public var report = ReplayReport()
+    /// Why the log could not be read, if it could not.
+    public var failure: String?
+
+    /// Nothing found yet.
+    public init(_ state: State = .waiting, first: Int = 0, last: Int = 0) {
+        (self.state, self.first, self.last, current) = (state, first, last, first)
+    }
+}
+
+extension SeriesStore {
+    /// How far the reading of the log is.
+    public var replay: ReplayProgress { progress.withLock { $0 } }
+
+    /// Reads the log of earlier runs and puts it under what came since, in one step: until then the store knows only
+    /// what was appended in this run. Call it once, from a thread that may be busy: about a second for every few
+    /// million samples. Appending is held up only at the end, for about a microsecond a series.
+    public func replayLog() {
+        progress.withLock { $0.state = .underWay }
+        let older = ReplayedHead()
+        let oldest = clock.now().milliseconds - settings.maximumAge
+        do throws(FileError) {
+            let replay = LogReplay(directory: "\(directory)/wal", files: files, through: firstSegment - 1)
+            let report = try older.head.withLock { (head) throws(FileError) in
+                try replay.run(into: &head, oldest: oldest) { segment in progress.withLock { $0.current = segment } }
+            }
+            progress.withLock { $0.report = report }
+        } catch {
+            // What was read until there counts all the same.
+            progress.withLock { $0.failure = "\(error.path): \(error.reason)" }
+        }
+        // Under the log's lock: nobody may append by a reference before the log knows it.
+        let late = log.withLock { log in
+            head.withLock { head in
+                older.head.withLock { replayed in
+                    let late = replayed.absorb(&head)
+                    log.pending += replayed.takeUnlogged()
+                    swap(&head, &replayed)
+                    return late
+                }
+            }
+        }
+        head.withLock { $0.keepForReaders(older) }
+        progress.withLock { progress in
+            progress.report.staleSamples += late
+            progress.state = .done
+        }
+    }
+}
+
+/// The head that the log is read into; afterwards that which it took the place of, while somebody reads its chunks.
+final class ReplayedHead: Sendable {
+    let head = Mutex(Head())
+}
+
+// Safe: a head owns its memory alone, as a value that is never copied.
+extension Head: @unchecked Sendable {}
+
+extension Head {
+    /// Takes over everything of a head that was filled beside this one. Its references stay good: they are known as
+    /// aliases from then on. Answers how many of its samples are not newer than what is here.
+    mutating func absorb(_ other: inout Head) -> Int {
+        var late = 0
+        var table: [(generation: UInt32, reference: SeriesReference)] = Array(
+            repeating: (0, 0), count: other.series.count)
+        for slot in other.series.indices where other.series[slot].isLive {
+            let labels = other.labels(at: slot)
+            let hash = SeriesIndex.hash(labels)
+            let reference = find(labels, hash: hash) ?? createUnlogged(labels, hash: hash)
+            table[slot] = (other.series[slot].generation, reference)
+            let all = SeriesStore.find(slot, in: other, after: .min, through: .max, reading: .all)
+            guard let all, let columns = SeriesStore.decode(all, after: .min, through: .max, newestOnly: false) else {
+                continue
+            }
+            for (time, value) in zip(columns.times, columns.values) {
+                if !replay(Head.slot(reference), time, value) { late += 1 }
+            }
+        }
+        take(aliases: table, from: other)
+        return late
+    }
+}

@@ -1,0 +1,41 @@
+internal import Basics
+internal import Model
+internal import Query
+
+extension API {
+    /// The newest sample of every series that is asked for, with its time, as one Prometheus takes them from another.
+    ///
+    /// - SeeAlso: Prometheus, `web/federate.go`.
+    func federate(_ request: APIRequest) throws(APIError) -> APIResponse {
+        let now = context.clock.now()
+        var found: [Labels: (time: Int64, value: Double)] = [:]
+        for matchers in try matchers(request) {
+            do throws(SourceError) {
+                let series = try context.engine.source.select(
+                    matchers, after: now - context.engine.options.lookback, through: now, reading: .newest,
+                    limits: ReadLimits())
+                for one in series {
+                    guard let time = one.times.last, let value = one.values.last, !value.isStaleMarker,
+                        !one.labels[Labels.nameLabel].isEmpty
+                    else { continue }
+                    found[one.labels] = (time, value)
+                }
+            } catch {
+                throw APIError(status: 422, type: "execution", message: error.description)
+            }
+        }
+        // An empty `instance` keeps the other side's own away from series that have none.
+        let external = (["instance": ""] as [String: String]).merging(context.externalLabels.dictionary) { $1 }
+        var page: [UInt8] = []
+        var last = ""
+        for (labels, sample) in found.map({ ($0.key, $0.value) }).sorted(by: { $0.0 < $1.0 }) {
+            let name = labels[Labels.nameLabel]
+            if name != last { page += "# TYPE \(name) untyped\n".utf8 }
+            last = name
+            let texts = external.merging(labels.withoutName.dictionary) { $1 }.sorted { $0.key < $1.key }
+                .map { "\($0.key)=\($0.value.goQuoted)" }
+            page += "\(name){\(texts.joined(separator: ","))} \(GoNumber.shortest(sample.value)) \(sample.time)\n".utf8
+        }
+        return APIResponse(contentType: API.metricsContentType, body: page)
+    }
+}
