@@ -124,7 +124,10 @@ public import Model
     private mutating func labelName() throws(ExpositionError) -> String {
         let start = offset
         while byte(offset).isNameByte, byte(offset) != 0x3A { offset += 1 }
-        guard offset > start, !byte(start).isDigit else { throw failure("a label's name is expected") }
+        guard offset > start, !byte(start).isDigit else {
+            offset = start
+            throw failure("a label's name is expected")
+        }
         return try text(start..<offset)
     }
 

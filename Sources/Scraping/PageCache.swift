@@ -32,7 +32,6 @@ private struct FreshExemplar {
     var reference: SeriesReference
     /// Where the line's series stands, and below which TYPE.
     var key: Range<Int>, type: MetricType
-    var code: UInt32
     var labels: [Label]
     var value: Double
     var timestamp: Int64?
@@ -54,6 +53,8 @@ private struct FreshExemplar {
         var isTimed = false
         /// The type that the TYPE line above says: how a bucket's bound is read depends on it.
         var type = MetricType.unknown
+        /// The code of its exemplar's bytes; 0: it has none.
+        var exemplarCode: UInt32 = 0
     }
 
     /// What a page held.
@@ -84,10 +85,9 @@ private struct FreshExemplar {
         var type: MetricType
     }
 
-    /// Each series' last exemplar, by the code of its bytes, with the series' labels; and those of the page that is
-    /// being read.
+    /// The labels of series that have exemplars, and the exemplars of the page that is being read.
     private struct Exemplars {
-        var known: [SeriesReference: (code: UInt32, series: Labels)] = [:]
+        var known: [SeriesReference: Labels] = [:]
         var fresh: [FreshExemplar] = []
     }
 
@@ -261,7 +261,7 @@ private struct FreshExemplar {
             do throws(ExpositionError) {
                 timestamp = try parser.timestampAndEnd()
                 if parser.isAtExemplar {
-                    try unsafe PageCache.takeExemplar(bytes, &parser, end, line, &exemplars)
+                    try unsafe PageCache.takeExemplar(bytes, &parser, end, &line, &exemplars)
                 }
             } catch {
                 throw unsafe PageError(PageCache.place(error, in: bytes, at: position))
@@ -281,9 +281,9 @@ private struct FreshExemplar {
         }
     }
 
-    /// An exemplar is read when its bytes are not those of the series' last one.
+    /// An exemplar is read when its bytes are not those that the line had before.
     private static func takeExemplar(
-        _ bytes: UnsafePointer<UInt8>, _ parser: inout LineParser, _ end: Int, _ line: Line,
+        _ bytes: UnsafePointer<UInt8>, _ parser: inout LineParser, _ end: Int, _ line: inout Line,
         _ exemplars: inout Exemplars
     ) throws(ExpositionError) {
         let start = parser.offset
@@ -291,17 +291,19 @@ private struct FreshExemplar {
         while stop < end, unsafe bytes[stop] != 0x0A { stop += 1 }
         var code = CRC32C()
         unsafe code.add(UnsafeBufferPointer(start: bytes + start, count: stop - start).span.bytes)
-        if PageCache.isStored(line.reference), let known = exemplars.known[line.reference], known.code == code.value {
+        let known = max(1, code.value)
+        if line.exemplarCode == known {
             parser.offset = min(stop + 1, end)
             return
         }
         let (labels, value, timestamp) = try parser.exemplar()
+        line.exemplarCode = known
         let length = labels.reduce(0) { $0 + $1.name.unicodeScalars.count + $1.value.unicodeScalars.count }
         guard PageCache.isStored(line.reference), length <= Exemplar.labelLimit else { return }
         let key = Int(line.offset)..<Int(line.offset) + Int(line.keyCount)
         exemplars.fresh.append(
             FreshExemplar(
-                reference: line.reference, key: key, type: line.type, code: code.value, labels: labels, value: value,
+                reference: line.reference, key: key, type: line.type, labels: labels, value: value,
                 timestamp: timestamp))
     }
 
@@ -314,7 +316,7 @@ private struct FreshExemplar {
         if exemplars.known.count > lines.count { exemplars.known = [:] }
         var taken: [SeriesExemplar] = []
         for one in exemplars.fresh {
-            var labels = exemplars.known[one.reference]?.series
+            var labels = exemplars.known[one.reference]
             if labels == nil {
                 labels = unsafe page.withUnsafeBufferPointer { buffer in
                     // The line was read before: neither call can fail now.
@@ -326,7 +328,7 @@ private struct FreshExemplar {
                 }
             }
             guard let labels else { continue }
-            exemplars.known[one.reference] = (one.code, labels)
+            exemplars.known[one.reference] = labels
             let at = one.timestamp.map { Timestamp(milliseconds: $0) } ?? moment
             taken.append(
                 SeriesExemplar(
@@ -356,6 +358,7 @@ private struct FreshExemplar {
                     parsedLines += 1
                     if let known = rest.known[body[start..<rest.position]], rest.old[known].type == line.type {
                         line.reference = rest.old[known].reference
+                        line.exemplarCode = rest.old[known].exemplarCode
                     } else {
                         var parser = unsafe LineParser(
                             bytes: bytes, from: start, end: buffer.count, format: rest.options.format)
@@ -428,9 +431,10 @@ private struct FreshExemplar {
 
     // MARK: The page's end
 
+    private static let mark = Array("# EOF\n".utf8)
+
     /// Whether the line that ends before `position` is `# EOF`.
     private static func isEnd(_ body: [UInt8], at position: Int) -> Bool {
-        let mark: [UInt8] = [0x23, 0x20, 0x45, 0x4F, 0x46, 0x0A]
         guard position >= mark.count, position == mark.count || body[position - mark.count - 1] == 0x0A else {
             return false
         }

@@ -1,5 +1,6 @@
 import Basics
 import CAllocations
+import Exposition
 import Model
 import TestSupport
 import Testing
