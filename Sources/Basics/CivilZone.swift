@@ -11,6 +11,9 @@ public struct CivilZone: Sendable, Hashable {
     private var changes: [Int64] = []
     private var offsets: [Int32] = []
     private var firstOffset: Int32 = 0
+    /// What the clocks' time is called, `CET`, beside `offsets`.
+    private var names: [String] = []
+    private var firstName = "UTC"
     private var rule: Rule?
 
     /// No offset, ever.
@@ -59,14 +62,20 @@ public struct CivilZone: Sendable, Hashable {
         let (times, types) = (counts[3], counts[4])
         let indexes = start + 44 + times * width
         let records = indexes + times
+        let texts = records + types * 6
+        func called(_ type: Int) -> String {
+            let start = min(Int(bytes[records + type * 6 + 5]), counts[5])
+            return String(decoding: bytes[(texts + start)..<(texts + counts[5])].prefix { $0 != 0 }, as: UTF8.self)
+        }
         for place in 0..<times {
             let type = Int(bytes[indexes + place])
             guard type < types else { return nil }
             changes.append(integer(start + 44 + place * width, width))
             offsets.append(Int32(integer(records + type * 6, 4)))
+            names.append(called(type))
         }
         guard changes == changes.sorted() else { return nil }
-        firstOffset = Int32(integer(records, 4))
+        (firstOffset, firstName) = (Int32(integer(records, 4)), called(0))
         if isNew {
             let footer = bytes[(start + size)...].dropFirst().prefix { $0 != 0x0A }
             if !footer.isEmpty {
@@ -77,18 +86,26 @@ public struct CivilZone: Sendable, Hashable {
     }
 
     /// What the wall clock is ahead of UTC.
-    public func offset(at moment: Timestamp) -> Milliseconds {
+    public func offset(at moment: Timestamp) -> Milliseconds { time(at: moment).offset }
+
+    /// What the time there is called, `CET` or `CEST`.
+    public func abbreviation(at moment: Timestamp) -> String { time(at: moment).name }
+
+    private func time(at moment: Timestamp) -> (offset: Milliseconds, name: String) {
         let seconds = moment.milliseconds.flooringDivision(by: 1000)
         guard let last = changes.last, seconds < last else {
-            if let rule { return Int64(rule.offset(at: seconds)) * 1000 }
-            return Int64(offsets.last ?? firstOffset) * 1000
+            if let rule {
+                let (offset, name) = rule.time(at: seconds)
+                return (offset * 1000, name)
+            }
+            return (Int64(offsets.last ?? firstOffset) * 1000, names.last ?? firstName)
         }
         var (low, high) = (0, changes.count)
         while low < high {
             let middle = (low + high) / 2
             if changes[middle] <= seconds { low = middle + 1 } else { high = middle }
         }
-        return Int64(low == 0 ? firstOffset : offsets[low - 1]) * 1000
+        return low == 0 ? (Int64(firstOffset) * 1000, firstName) : (Int64(offsets[low - 1]) * 1000, names[low - 1])
     }
 
     /// The day that a calendar shows there.
@@ -157,7 +174,9 @@ private struct Rule: Sendable, Hashable {
     }
 
     var standard: Int64
+    var standardName: String
     var summer: (offset: Int64, start: Change, end: Change)?
+    var summerName = ""
 
     static func == (left: Rule, right: Rule) -> Bool {
         left.standard == right.standard && left.summer?.offset == right.summer?.offset
@@ -165,22 +184,23 @@ private struct Rule: Sendable, Hashable {
     }
     func hash(into hasher: inout Hasher) { hasher.combine(standard) }
 
-    func offset(at seconds: Int64) -> Int64 {
-        guard let summer else { return standard }
+    func time(at seconds: Int64) -> (offset: Int64, name: String) {
+        guard let summer else { return (standard, standardName) }
         let year = CivilDate(daysSinceEpoch: (seconds + standard).flooringDivision(by: 86_400)).year
         let start = summer.start.moment(in: year) - standard
         let end = summer.end.moment(in: year) - summer.offset
         // South of the equator summer goes over the turn of the year.
         let isSummer = start < end ? seconds >= start && seconds < end : seconds >= start || seconds < end
-        return isSummer ? summer.offset : standard
+        return isSummer ? (summer.offset, summerName) : (standard, standardName)
     }
 
     init?(_ text: String) {
         var rest = text[...]
-        guard Rule.skipName(&rest), let west = Rule.time(&rest) else { return nil }
-        standard = -west
+        guard let name = Rule.name(&rest), let west = Rule.time(&rest) else { return nil }
+        (standard, standardName) = (-west, name)
         if rest.isEmpty { return }
-        guard Rule.skipName(&rest) else { return nil }
+        guard let name = Rule.name(&rest) else { return nil }
+        summerName = name
         var ahead = standard + 3600
         if rest.first != "," {
             guard let west = Rule.time(&rest) else { return nil }
@@ -190,15 +210,16 @@ private struct Rule: Sendable, Hashable {
         summer = (ahead, start, end)
     }
 
-    private static func skipName(_ rest: inout Substring) -> Bool {
+    private static func name(_ rest: inout Substring) -> String? {
         if rest.first == "<" {
-            guard let end = rest.firstIndex(of: ">") else { return false }
+            guard let end = rest.firstIndex(of: ">") else { return nil }
+            let name = rest[..<end].dropFirst()
             rest = rest[rest.index(after: end)...]
-            return true
+            return String(name)
         }
         let name = rest.prefix { $0.isLetter }
         rest = rest.dropFirst(name.count)
-        return name.count >= 3
+        return name.count >= 3 ? String(name) : nil
     }
 
     private static func number(_ rest: inout Substring) -> Int64? {

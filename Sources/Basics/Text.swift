@@ -89,3 +89,28 @@ public func base64(_ bytes: [UInt8]) -> String {
     }
     return String(decoding: text, as: UTF8.self)
 }
+
+/// The bytes of a text in base64, RFC 4648, of either alphabet and with its padding; nil when it is none.
+public func base64Decoded(_ text: String) -> [UInt8]? {
+    let letters = Array(text.utf8)
+    guard letters.count % 4 == 0 else { return nil }
+    let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+    var result: [UInt8] = []
+    for start in stride(from: 0, to: letters.count, by: 4) {
+        let isLast = start + 4 == letters.count
+        let group = letters[start..<start + 4]
+        let padding = isLast ? group.reversed().prefix { $0 == UInt8(ascii: "=") }.count : 0
+        guard padding <= 2 else { return nil }
+        var bits = 0
+        for letter in group.dropLast(padding) {
+            let plain =
+                letter == UInt8(ascii: "-") ? UInt8(ascii: "+") : letter == UInt8(ascii: "_") ? 0x2F : letter
+            guard let value = alphabet.firstIndex(of: plain) else { return nil }
+            bits = bits << 6 | value
+        }
+        bits <<= 6 * padding
+        let bytes = [UInt8(bits >> 16 & 255), UInt8(bits >> 8 & 255), UInt8(bits & 255)]
+        result += bytes.prefix(3 - padding)
+    }
+    return result
+}

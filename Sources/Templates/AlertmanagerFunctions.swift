@@ -1,8 +1,7 @@
 internal import Basics
 
 extension TemplateFunctions {
-    /// The functions of Alertmanager's notification templates; `date`, `tz`, `toDate` and `routeLabels` are not offered
-    /// yet.
+    /// The functions of Alertmanager's notification templates.
     ///
     /// - SeeAlso: Alertmanager, `template/template.go`, `DefaultFuncs`.
     public static let alertmanager: TemplateFunctions = {
@@ -35,12 +34,42 @@ extension TemplateFunctions {
         }
         .adding("now", 0...0) { .time(Timestamp(seconds: $0.environment.now)) }
         .adding("since", 1...1) { call throws(TemplateFailure) in
-            guard case .time(let moment) = call.arguments[0].plain else {
-                throw TemplateFailure("wrong type for value; expected time.Time; got \(call.arguments[0].typeName)")
-            }
-            return .duration((Timestamp(seconds: call.environment.now) - moment) * 1_000_000)
+            .duration((Timestamp(seconds: call.environment.now) - (try call.time(0)).moment) * 1_000_000)
         }
-        .adding("toJson", 1...1) { .string($0.arguments[0].json.text) }
+        .adding("date", 2...2) { call throws(TemplateFailure) in
+            .string(GoTime.format(try call.time(1), try call.string(0)))
+        }
+        .adding("tz", 2...2) { call throws(TemplateFailure) in
+            let name = try call.string(0)
+            var time = try call.time(1)
+            guard let zone = name == "UTC" || name.isEmpty ? .utc : call.environment.zone(name) else {
+                throw TemplateFailure("unknown time zone \(name)")
+            }
+            (time.offset, time.zone) = (zone.offset(at: time.moment), zone.abbreviation(at: time.moment))
+            return .object(time)
+        }
+        .adding("toDate", 2...2) { call throws(TemplateFailure) in
+            // Go's zero time for what cannot be read; `mustToDate` tells.
+            .object(
+                (try? GoTime.parse(try call.string(1), try call.string(0))) ?? ZonedTime(moment: .goZero))
+        }
+        .adding("mustToDate", 2...2) { call throws(TemplateFailure) in
+            .object(try GoTime.parse(try call.string(1), try call.string(0)))
+        }
+        .adding("base64encode", 1...1) { call throws(TemplateFailure) in
+            .string(
+                base64(Array(try call.string(0).utf8)).replacing("+", with: "-").replacing("/", with: "_"))
+        }
+        .adding("base64decode", 1...1) { call throws(TemplateFailure) in
+            guard let bytes = base64Decoded(try call.string(0)) else {
+                throw TemplateFailure("illegal base64 data at input byte 0")
+            }
+            return .string(String(decoding: bytes, as: UTF8.self))
+        }
+        .adding("routeLabels", 1...1) { call throws(TemplateFailure) in
+            .string(try call.environment.routeLabel(try call.string(0)))
+        }
+        .adding("toJson", 1...1) { .string($0.arguments[0].goJSON) }
     }()
 }
 
@@ -67,9 +96,22 @@ private func unescapedQuery(_ text: String) throws(TemplateFailure) -> String {
 }
 
 extension TemplateValue {
-    /// As Go's `encoding/json` writes it, before its escapes.
+    /// As Go's `encoding/json` writes it: safe in a page's script.
+    var goJSON: String {
+        var text = ""
+        for scalar in json.text.unicodeScalars {
+            switch scalar {
+            case "<", ">", "&", "\u{2028}", "\u{2029}":
+                text += "\\u" + hexadecimal(scalar.value, digits: 4, uppercase: false)
+            default: text.unicodeScalars.append(scalar)
+            }
+        }
+        return text
+    }
+
     var json: JSON {
-        switch plain {
+        if case .object(let object) = self { return object.json }
+        return switch plain {
         case .null, .object: .null
         case .bool(let value): .bool(value)
         case .int(let value): .number(Double(value))

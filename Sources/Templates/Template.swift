@@ -1,4 +1,4 @@
-internal import Basics
+public import Basics
 public import Model
 
 /// A text in Go's template language, parsed once and rendered often.
@@ -65,6 +65,10 @@ public struct TemplateEnvironment: Sendable {
     public var externalURL = ""
     /// The moment of the evaluation, in seconds since the Unix epoch.
     public var now = 0.0
+    /// A time zone by its name; nil: there is none of that name.
+    public var zone: @Sendable (String) -> CivilZone? = { _ in nil }
+    /// A label of the route, rendered; a label that is not there is empty.
+    public var routeLabel: @Sendable (String) throws(TemplateFailure) -> String = { _ in "" }
 
     /// Nothing to ask.
     public init() {}

@@ -297,9 +297,8 @@ final class TemplateEvaluator {
 
     private func error(_ message: String, _ offset: Int, _ text: String) -> TemplateError {
         let place = TemplatePlace(offset, in: template.source)
-        let shown = text.utf8.count > 20 ? String(text.prefix(20)) + "..." : text
         return TemplateError(
             name: template.name, line: place.line, column: place.column,
-            message: "executing \(name.goQuoted) at <\(shown)>: \(message)", isRuntime: true)
+            message: "executing \(name.goQuoted) at <\(text)>: \(message)", isRuntime: true)
     }
 }

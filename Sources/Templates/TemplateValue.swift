@@ -54,8 +54,19 @@ public struct TemplateMap: Sendable {
 public protocol TemplateObject: Sendable {
     /// What it is to `range`, `len`, `index` and printing.
     var plain: TemplateValue { get }
+    /// How it prints.
+    var text: String { get }
+    /// As `toJson` writes it.
+    var json: JSON { get }
     /// The value of a field or method; nil when there is none of that name.
     func member(_ name: String, _ arguments: [TemplateValue]) throws(TemplateFailure) -> TemplateValue?
+}
+
+extension TemplateObject {
+    /// As what it is to printing.
+    public var text: String { plain.text }
+    /// As what it is to printing.
+    public var json: JSON { plain.json }
 }
 
 extension TemplateValue {
@@ -95,7 +106,8 @@ extension TemplateValue {
 
     /// As Go's `fmt.Sprint` writes it inside another value.
     public var text: String {
-        switch plain {
+        if case .object(let object) = self { return object.text }
+        return switch plain {
         case .null: "<nil>"
         case .bool(let value): value ? "true" : "false"
         case .int(let value): String(value)
@@ -105,7 +117,7 @@ extension TemplateValue {
         case .map(let map): "map[" + map.entries.map { "\($0.key):\($0.value.text)" }.joined(separator: " ") + "]"
         case .time(let moment): goText(moment)
         case .duration(let length): goText(nanoseconds: length)
-        case .object: ""
+        case .object(let object): object.text
         }
     }
 }

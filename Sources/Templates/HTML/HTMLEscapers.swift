@@ -148,14 +148,7 @@ enum HTMLEscapers {
         let value: TemplateValue =
             values.count == 1
             ? values[0] : .string(sprint(values.filter { if case .null = $0 { false } else { true } }))
-        var text = ""
-        for scalar in value.json.text.unicodeScalars {
-            switch scalar {
-            case "<", ">", "&", "\u{2028}", "\u{2029}":
-                text += "\\u" + hexadecimal(scalar.value, digits: 4, uppercase: false)
-            default: text.unicodeScalars.append(scalar)
-            }
-        }
+        let text = value.goJSON
         let isWord = [text.first, text.last].contains { $0.map { $0.isLetter || $0.isNumber || $0 == "_" } ?? false }
         return isWord ? " \(text) " : text
     }

@@ -1,7 +1,7 @@
 internal import Basics
 
-/// Puts into a template's every action what escapes its value for the place in the page where it stands. Worked out once,
-/// when the template is parsed: comments go, and branches must end alike.
+/// Puts into a template's every action what escapes its value for the place in the page where it stands. Worked out
+/// once, when the template is parsed: comments go, and branches must end alike.
 ///
 /// - SeeAlso: Go, `html/template/escape.go`.
 struct HTMLEscaping {
