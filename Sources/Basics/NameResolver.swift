@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Synchronization
 
 /// Records of the domain name system that discovery asks for.
 public enum DNSRecordType: String, Sendable, Hashable, CaseIterable {
@@ -46,10 +47,40 @@ public struct SystemResolver: NameResolver {
     /// Nothing to be set.
     public init() {}
 
-    /// See `NameResolver`.
+    private typealias Answer = Result<[DNSRecord], ResolverError>
+
+    /// Whoever comes first answers: the resolver, or the cancellation of the task.
+    private final class Question: Sendable {
+        private let state = Mutex<(continuation: CheckedContinuation<Answer, Never>?, isOver: Bool)>((nil, false))
+
+        /// False when it is answered already.
+        func begin(_ continuation: CheckedContinuation<Answer, Never>) -> Bool {
+            state.withLock { state in
+                if !state.isOver { state.continuation = continuation }
+                return !state.isOver
+            }
+        }
+        func answer(_ answer: Answer) {
+            let continuation = state.withLock { state in
+                state.isOver = true
+                return state.continuation.take()
+            }
+            continuation?.resume(returning: answer)
+        }
+    }
+
+    /// See `NameResolver`. A cancelled task does not wait for the name server.
     public func records(of name: String, _ type: DNSRecordType) async throws(ResolverError) -> [DNSRecord] {
-        let result = await withCheckedContinuation { continuation in
-            startThread(named: "vedette-dns") { continuation.resume(returning: SystemResolver.lookup(name, type)) }
+        let question = Question()
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                guard question.begin(continuation) else {
+                    return continuation.resume(returning: .failure(ResolverError("cancelled")))
+                }
+                startThread(named: "vedette-dns") { question.answer(SystemResolver.lookup(name, type)) }
+            }
+        } onCancel: {
+            question.answer(.failure(ResolverError("cancelled")))
         }
         return try result.get()
     }

@@ -206,7 +206,15 @@ enum TargetOutcome: Hashable {
 
 extension ScrapeJob {
     static func remotes(of job: ScrapeJob) -> [RemoteDiscovery] {
-        job.httpDiscoveries.map { .http($0) } + job.dnsDiscoveries.map { .dns($0) }
+        // A name that cannot be looked up holds up itself alone.
+        let names = job.dnsDiscoveries.flatMap { source in
+            source.names.map { name in
+                var one = source
+                one.names = [name]
+                return one
+            }
+        }
+        return job.httpDiscoveries.map { .http($0) } + names.map { .dns($0) }
     }
 
     /// The labels that relabelling begins with.

@@ -18,6 +18,8 @@ public final class ScrapeManager: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Held while targets are found and given away: what was found later must not arrive earlier.
+    private let refreshing = Mutex(())
     private let mailboxes: [ScrapeLoop.Mailbox]
     private let network: DiscoveryNetwork?
 
@@ -64,7 +66,9 @@ public final class ScrapeManager: Sendable {
     }
 
     /// Looks at the discovery files once.
-    public func refresh() {
+    public func refresh() { refreshing.withLock { _ in giveAway() } }
+
+    private func giveAway() {
         let changed = state.withLock { state -> [WatchedTarget]? in
             guard let found = state.discovery?.changes() else { return nil }
             state.found = found

@@ -158,7 +158,7 @@ struct TableResolver: NameResolver {
         ])
         let resolver = TableResolver(table: [
             "SRV _m._tcp.x": [DNSRecord(host: "b.x.", port: 7), DNSRecord(host: "c.x.", port: 8)],
-            "AAAA y": [DNSRecord(host: "::1")], "MX z": [DNSRecord(host: "mail.z.")],
+            "AAAA y": [DNSRecord(host: "::1")], "MX z": [DNSRecord(host: "mail.z.")], "A w": [DNSRecord(host: "10.0.0.1")],
         ])
         let mailbox = ScrapeLoop.Mailbox()
         let manager = ScrapeManager(mailboxes: [mailbox], transport: transport, resolver: resolver)
@@ -171,7 +171,7 @@ struct TableResolver: NameResolver {
               - {names: [_m._tcp.x]}
               - {names: [y], type: aaaa, port: 80}
               - {names: [z], type: MX, port: 25}
-              - {names: [nowhere], type: A, port: 1}
+              - {names: [nowhere, w], type: A, port: 1}
               relabel_configs: [{source_labels: [__meta_dns_srv_record_target, __meta_dns_mx_record_target], target_label: of}]
             """
         manager.use(try discovery(yaml))
@@ -181,7 +181,7 @@ struct TableResolver: NameResolver {
         #expect(
             manager.targets.map(\.target.url) == [
                 "http://a:1/metrics", "http://b.x:7/metrics", "http://c.x:8/metrics", "http://[::1]:80/metrics",
-                "http://mail.z:25/metrics",
+                "http://mail.z:25/metrics", "http://10.0.0.1:1/metrics",
             ])
         #expect(manager.targets[0].target.labels["l"] == "😱" && manager.targets[1].target.labels["of"] == "b.x.;")
         #expect(manager.targets[0].discovered["__meta_url"] == "http://sd/targets")
@@ -199,14 +199,14 @@ struct TableResolver: NameResolver {
             transport.set("http://sd/targets", answer)
             clock.run(for: 5000)
             #expect(log.events.last?.message.contains(message) == true, "\(log.events.last.map(\.message) ?? "")")
-            #expect(manager.targets.count == 5)
+            #expect(manager.targets.count == 6)
         }
         // A reload keeps what was found until the sources are asked again.
         manager.use(try discovery(yaml.replacing("job_name: d", with: "job_name: e")))
-        #expect(manager.targets.count == 5)
+        #expect(manager.targets.count == 6)
         transport.set("http://sd/targets", json("[]"))
         clock.run(for: 6000)
-        #expect(manager.targets.count == 4)
+        #expect(manager.targets.count == 5)
         let steps = try #require(manager.relabelSteps(pool: "e", labels: ["__meta_dns_mx_record_target": "m"]))
         #expect(steps.map(\.output) == [["__meta_dns_mx_record_target": "m", "of": ";m"]])
         #expect(manager.relabelSteps(pool: "no", labels: [:]) == nil)
