@@ -158,7 +158,8 @@ struct TableResolver: NameResolver {
         ])
         let resolver = TableResolver(table: [
             "SRV _m._tcp.x": [DNSRecord(host: "b.x.", port: 7), DNSRecord(host: "c.x.", port: 8)],
-            "AAAA y": [DNSRecord(host: "::1")], "MX z": [DNSRecord(host: "mail.z.")], "A w": [DNSRecord(host: "10.0.0.1")],
+            "AAAA y": [DNSRecord(host: "::1")], "MX z": [DNSRecord(host: "mail.z.")],
+            "A w": [DNSRecord(host: "10.0.0.1")],
         ])
         let mailbox = ScrapeLoop.Mailbox()
         let manager = ScrapeManager(mailboxes: [mailbox], transport: transport, resolver: resolver)
