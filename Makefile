@@ -21,7 +21,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test peers lint bench kill-test rollback-kill-test isolation-test install clean
+.PHONY: help setup setup-tests build run test peers fuzz lint bench kill-test rollback-kill-test isolation-test install clean
 
 help: ## Tell what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -54,6 +54,9 @@ rollback-kill-test: build ## Kill the daemon at each journal write of a rollback
 
 isolation-test: build ## Measure pages and rollbacks while the workloads spin, hang and are killed
 	scripts/isolation-test --binary $(BINARY)
+
+fuzz: setup ## Break pages of metrics at random for about a minute (FUZZ=60 SEED=1)
+	VEDETTE_FUZZ_SECONDS=$(or $(FUZZ),60) VEDETTE_FUZZ_SEED=$(or $(SEED),1) swift test -j $(JOBS) --disable-xctest --filter Fuzz
 
 lint: setup-tests ## Check format, rules and scripts
 	swift format lint --strict --recursive Sources Tests Package.swift

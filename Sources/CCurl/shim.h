@@ -19,6 +19,10 @@ static inline CURLcode vedette_curl_set_pointer(CURL *easy, CURLoption option, v
 static inline CURLcode vedette_curl_set_list(CURL *easy, CURLoption option, struct curl_slist *value) {
     return curl_easy_setopt(easy, option, value);
 }
+static inline CURLcode vedette_curl_set_blob(CURL *easy, CURLoption option, const void *bytes, size_t count) {
+    struct curl_blob blob = {(void *)bytes, count, CURL_BLOB_COPY};
+    return curl_easy_setopt(easy, option, &blob);
+}
 static inline CURLcode vedette_curl_set_data_callback(CURL *easy, CURLoption option, vedette_curl_data_callback value) {
     return curl_easy_setopt(easy, option, value);
 }

@@ -2,8 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <arpa/inet.h>
+#include <arpa/nameser.h>
 #include <poll.h>
+#include <resolv.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -133,6 +137,53 @@ static inline int vedette_reap(int pid, int *status) {
 }
 static inline int vedette_exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
 static inline int vedette_end_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+
+// Asks the machine's resolver for the records of a type; their number, 0 where there is no such name, or -1 with a reason.
+// Each record is its preference or port and its name or address, closed by a line's end.
+static inline int vedette_lookup(const char *name, int type, char *output, int capacity, const char **reason) {
+    static const char *const reasons[] = {"", "no such name", "the name server does not answer", "the name server failed", "no such record"};
+    struct __res_state state = {0};
+    unsigned char answer[65536];
+    if (res_ninit(&state) != 0) {
+        *reason = "the resolver has no configuration";
+        return -1;
+    }
+    int length = res_nsearch(&state, name, ns_c_in, type, answer, sizeof answer);
+    int error = state.res_h_errno;
+    res_nclose(&state);
+    ns_msg message;
+    if (length < 0) {
+        if (error == 1 || error == 4) return 0;
+        *reason = reasons[error == 2 || error == 3 ? error : 3];
+        return -1;
+    }
+    if (ns_initparse(answer, length < (int)sizeof answer ? length : (int)sizeof answer, &message) != 0) {
+        *reason = "the name server's answer cannot be read";
+        return -1;
+    }
+    int count = 0, used = 0;
+    for (int index = 0; index < ns_msg_count(message, ns_s_an); index++) {
+        ns_rr record;
+        char text[1025];
+        int port = 0, skip = type == ns_t_srv ? 6 : type == ns_t_mx ? 2 : 0;
+        if (ns_parserr(&message, ns_s_an, index, &record) != 0) continue;
+        if ((int)ns_rr_type(record) != type || (int)ns_rr_rdlen(record) <= skip) continue;
+        const unsigned char *data = ns_rr_rdata(record);
+        if (type == ns_t_a) {
+            if (ns_rr_rdlen(record) != 4 || !inet_ntop(AF_INET, data, text, sizeof text)) continue;
+        } else if (type == ns_t_aaaa) {
+            if (ns_rr_rdlen(record) != 16 || !inet_ntop(AF_INET6, data, text, sizeof text)) continue;
+        } else {
+            if (type == ns_t_srv) port = data[4] << 8 | data[5];
+            if (ns_name_uncompress(ns_msg_base(message), ns_msg_end(message), data + skip, text, sizeof text) < 0) continue;
+        }
+        int wrote = snprintf(output + used, (size_t)(capacity - used), "%d %s\n", port, text);
+        if (wrote < 0 || wrote >= capacity - used) break;
+        used += wrote;
+        count++;
+    }
+    return count;
+}
 
 #if defined(__x86_64__)
 static inline int vedette_has_crc32c(void) {

@@ -44,41 +44,47 @@ public struct DaemonSettings: Sendable {
         try readGlobal(map)
         notifying = try NotifyingSettings(from: map)
         if let global = try map.takeMap("global") { try global.finish() }
-        try readTargets(map)
+        try readTargets(map, files)
         try readRules(map, files)
-        if let part = try map.takeMap("storage") { storage = try StorageSettings(from: part) }
+        if let part = try map.takeMap("storage") {
+            try part.refuse(["tsdb", "exemplars"], "write max_age, max_bytes and max_series under storage itself")
+            storage = try StorageSettings(from: part)
+        }
         database = try DatabaseSettings(from: map)
         if let part = try map.takeMap("workloads") { workloads = try WorkloadSettings(from: part, files: files) }
         if let part = try map.takeMap("rollback") { rollback = try RollbackSettings(from: part) }
         try readTriggers(map, file: path)
         try map.refuse(
-            ["remote_write", "remote_read", "alerting", "scrape_config_files", "otlp", "tracing", "runtime"],
+            ["remote_write", "remote_read", "alerting", "otlp", "tracing", "runtime"],
             "leave it out; routes and receivers stand in this file")
         try map.finish()
     }
 
     private mutating func readGlobal(_ map: SettingsMap) throws(SettingsError) {
         if let global = try map.takeMap("global") {
-            scrapeDefaults.interval = try global.takeDuration("scrape_interval", default: scrapeDefaults.interval)
-            scrapeDefaults.timeout = try global.takeDuration(
-                "scrape_timeout", default: min(scrapeDefaults.timeout, scrapeDefaults.interval))
-            guard scrapeDefaults.timeout <= scrapeDefaults.interval else {
-                throw global.error("scrape_timeout", "must not be above scrape_interval")
-            }
+            scrapeDefaults = try ScrapeDefaults(from: global)
             evaluationInterval = try global.takeDuration("evaluation_interval", default: evaluationInterval)
             guard evaluationInterval > 0 else { throw global.error("evaluation_interval", "must be above 0") }
-            externalLabels = Labels(try global.take("external_labels", default: [String: String]()))
+            let given = try global.take("external_labels", default: [String: String]())
+            for name in given.keys.sorted() where name.isEmpty {
+                throw global.error("external_labels", "a label has no name; give it one")
+            }
+            externalLabels = Labels(given)
         }
     }
 
-    private mutating func readTargets(_ map: SettingsMap) throws(SettingsError) {
+    private mutating func readTargets(_ map: SettingsMap, _ files: any FileSystem) throws(SettingsError) {
         var names: Set<String> = []
-        for part in try map.takeMaps("scrape_configs") {
-            let job = try ScrapeJob(from: part, defaults: scrapeDefaults)
-            guard names.insert(job.name).inserted else {
-                throw part.error("job_name", "'\(job.name)' is the name of two jobs; rename one")
+        try readJobs(map, &names)
+        for pattern in try DaemonSettings.patterns("scrape_config_files", map) {
+            let paths = files.glob(pattern)
+            if paths.isEmpty { warnings.append("scrape_config_files: no file matches '\(pattern)'") }
+            for path in paths {
+                let bytes = try DaemonSettings.contents(of: path, files, cure: "mend scrape_config_files or the file")
+                let part = try SettingsDocument(bytes, file: path).map()
+                try readJobs(part, &names)
+                try part.finish()
             }
-            jobs.append(job)
         }
         names = []
         for part in try map.takeMaps("health_checks") {
@@ -90,9 +96,29 @@ public struct DaemonSettings: Sendable {
         }
     }
 
+    private mutating func readJobs(_ map: SettingsMap, _ names: inout Set<String>) throws(SettingsError) {
+        for part in try map.takeMaps("scrape_configs") {
+            let job = try ScrapeJob(from: part, defaults: scrapeDefaults)
+            guard names.insert(job.name).inserted else {
+                throw part.error("job_name", "'\(job.name)' is the name of two jobs; rename one")
+            }
+            jobs.append(job)
+        }
+    }
+
+    /// Patterns of file names; `*` may stand in their last part alone.
+    private static func patterns(_ key: String, _ map: SettingsMap) throws(SettingsError) -> [String] {
+        let patterns = try map.takePaths(key)
+        for pattern in patterns
+        where pattern.prefix(upTo: pattern.lastIndex(of: "/") ?? pattern.startIndex).contains("*") {
+            throw map.error(key, "'\(pattern)' cannot be searched; write * behind the last / alone")
+        }
+        return patterns
+    }
+
     private mutating func readRules(_ map: SettingsMap, _ files: any FileSystem) throws(SettingsError) {
         var read: Set<String> = []
-        for pattern in try map.takePaths("rule_files") {
+        for pattern in try DaemonSettings.patterns("rule_files", map) {
             let paths = files.glob(pattern)
             if paths.isEmpty { warnings.append("rule_files: no file matches '\(pattern)'") }
             // A file that two patterns name is one file.

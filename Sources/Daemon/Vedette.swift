@@ -103,7 +103,8 @@ public final class Vedette: Sendable {
         context.isHeld = { [store] in store.replay.state != .done }
         scheduler = RuleScheduler(context, restoring: journal)
         mailboxes = (0..<world.loopCount).map { _ in ScrapeLoop.Mailbox() }
-        manager = ScrapeManager(mailboxes: mailboxes)
+        manager = ScrapeManager(
+            mailboxes: mailboxes, transport: world.transport, resolver: world.resolver, readFile: readFile)
         reload.withLock { $0.at = startedAt }
         tellOpening()
     }

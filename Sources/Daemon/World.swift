@@ -17,6 +17,8 @@ public struct World: Sendable {
     public var processes: any Processes
     /// Opens a Redis server.
     public var redis: @Sendable (RedisSettings) -> any Redis
+    /// Looks up names for `dns_sd_configs`.
+    public var resolver: any NameResolver = NoResolver()
     /// Where log events go.
     public var log: any LogSink
     /// The seed of jitter.
@@ -56,7 +58,7 @@ public struct World: Sendable {
     public static func machine(log: any LogSink, loopCount: Int = processorCount()) -> World {
         let clock = SystemClock()
         let files = SystemFiles()
-        return World(
+        var world = World(
             clock: clock, files: files, transport: CurlTransport(clock: clock), workloads: CurlTransport(clock: clock),
             processes: SystemProcesses(),
             redis: { RedisClient($0) { try files.contents(of: $0) } }, log: log,
@@ -72,5 +74,7 @@ public struct World: Sendable {
                 }
             }
         }
+        world.resolver = SystemResolver()
+        return world
     }
 }

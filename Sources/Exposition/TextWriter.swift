@@ -9,27 +9,106 @@ public enum TextWriter {
     /// A page of families, each with its HELP and TYPE; families of the same name are written as one, in the order of
     /// names.
     public static func page(_ families: [MetricFamily]) -> [UInt8] {
+        ExpositionAnswer(accept: nil).page(families)
+    }
+}
+
+/// How a server answers who asks for its metrics: the format that the `Accept` header likes best, text 0.0.4 when it
+/// says nothing that is known here.
+///
+/// - SeeAlso: prometheus/common, `expfmt/encode.go`, `NegotiateIncludingOpenMetrics`.
+public struct ExpositionAnswer: Sendable, Hashable {
+    /// What is written.
+    public private(set) var scrapeProtocol = ScrapeProtocol.text0
+    /// How names that the format or the reader cannot take are written.
+    public private(set) var escaping = EscapingScheme.underscores
+    private var saysEscaping = false
+
+    /// The best answer to an `Accept` header.
+    public init(accept: String?) {
+        var best = 0.0
+        for clause in (accept ?? "").split(separator: ",") {
+            guard let type = MediaType(clause) else { continue }
+            let weight = type.parameters["q"].flatMap { Double($0) } ?? 1
+            guard weight > best, weight <= 1, let found = ExpositionAnswer.known(type) else { continue }
+            best = weight
+            scrapeProtocol = found
+            let wanted = type.parameters["escaping"]
+            saysEscaping = wanted != nil || found == .text1
+            // Text 0.0.4 has no quoted names, whatever is asked for.
+            escaping = wanted.flatMap(EscapingScheme.init) ?? .underscores
+            if found == .text0 || found == .openMetrics0, escaping == .allowUTF8 { escaping = .underscores }
+        }
+    }
+
+    private static func known(_ type: MediaType) -> ScrapeProtocol? {
+        switch (type.name, type.parameters["version"]) {
+        case ("application/openmetrics-text", nil), ("application/openmetrics-text", "0.0.1"): .openMetrics0
+        case ("application/openmetrics-text", "1.0.0"): .openMetrics1
+        case ("text/plain", "1.0.0"): .text1
+        case ("text/plain", nil), ("text/plain", "0.0.4"), ("text/*", _), ("*/*", _): .text0
+        default: nil
+        }
+    }
+
+    /// The content type of what `page` gives.
+    public var contentType: String {
+        let type =
+            switch scrapeProtocol {
+            case .text0: TextWriter.contentType
+            case .text1: "text/plain; version=1.0.0; charset=utf-8"
+            case .openMetrics0: "application/openmetrics-text; version=0.0.1; charset=utf-8"
+            case .openMetrics1: "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            }
+        return saysEscaping ? "\(type); escaping=\(escaping.rawValue)" : type
+    }
+
+    /// A page of families, each with its HELP and TYPE; families of the same name are written as one, in the order of
+    /// names.
+    public func page(_ families: [MetricFamily]) -> [UInt8] {
         var byName: [String: MetricFamily] = [:]
         for family in families {
             byName[family.name, default: MetricFamily(family.kind, family.name, family.help, [])].lines += family.lines
         }
         var output: [UInt8] = []
-        for family in byName.values.sorted(by: { $0.name < $1.name }) where !family.lines.isEmpty {
-            output += "# HELP \(family.name) \(escape(family.help, quotes: false))\n".utf8
-            output += "# TYPE \(family.name) \(family.kind.rawValue)\n".utf8
-            for line in family.lines { write(line, of: family.name, to: &output) }
+        let isOpen = scrapeProtocol.format == .openMetrics
+        for family in byName.values.sorted(by: { $0.name.isBefore($1.name) }) where !family.lines.isEmpty {
+            var (name, suffix) = (escaping.escape(family.name), "")
+            // OpenMetrics names a counter without the end that its samples have.
+            if isOpen, family.kind == .counter {
+                if name.hasSuffix("_total") { name = String(name.dropLast(6)) }
+                suffix = "_total"
+            }
+            let type = isOpen && family.kind == .untyped ? "unknown" : family.kind.rawValue
+            let shown = name.isLegacyMetricName ? name : "\"\(ExpositionAnswer.escape(name, quotes: true))\""
+            output += "# HELP \(shown) \(ExpositionAnswer.escape(family.help, quotes: isOpen))\n".utf8
+            output += "# TYPE \(shown) \(type)\n".utf8
+            for line in family.lines { write(line, of: name + suffix, to: &output) }
         }
+        if isOpen { output += "# EOF\n".utf8 }
         return output
     }
 
-    private static func write(_ line: MetricFamily.Line, of name: String, to output: inout [UInt8]) {
-        output += name.utf8
-        output += line.suffix.utf8
-        if !line.labels.isEmpty {
-            let labels = line.labels.sorted.map { "\($0.name)=\"\(escape($0.value, quotes: true))\"" }
-            output += "{\(labels.joined(separator: ","))}".utf8
+    private func write(_ line: MetricFamily.Line, of family: String, to output: inout [UInt8]) {
+        let isOpen = scrapeProtocol.format == .openMetrics
+        let name = family + line.suffix
+        var parts: [String] = []
+        if name.isLegacyMetricName {
+            output += name.utf8
+        } else {
+            parts.append("\"\(ExpositionAnswer.escape(name, quotes: true))\"")
         }
-        output += " \(GoNumber.shortest(line.value))\n".utf8
+        for label in line.labels.sorted {
+            let name = escaping.escape(label.name)
+            let shown = name.isLegacyLabelName ? name : "\"\(ExpositionAnswer.escape(name, quotes: true))\""
+            var value = label.value
+            if isOpen, label.name == "le" || label.name == "quantile", let bound = GoNumber.parse(value) {
+                value = BucketBound.text(bound)
+            }
+            parts.append("\(shown)=\"\(ExpositionAnswer.escape(value, quotes: true))\"")
+        }
+        if !parts.isEmpty { output += "{\(parts.joined(separator: ","))}".utf8 }
+        output += " \(isOpen ? BucketBound.text(line.value) : GoNumber.shortest(line.value))\n".utf8
     }
 
     private static func escape(_ text: String, quotes: Bool) -> String {

@@ -37,7 +37,10 @@ public struct SampleBatch: Sendable {
 
     /// Adds a sample with a moment of its own.
     public mutating func append(_ reference: SeriesReference, _ value: Double, at explicit: Int64) {
-        if timestamps.isEmpty { timestamps = Array(repeating: timestamp.milliseconds, count: values.count) }
+        // Not a fresh array: the capacity of the last round is kept.
+        if timestamps.isEmpty {
+            while timestamps.count < values.count { timestamps.append(timestamp.milliseconds) }
+        }
         references.append(reference)
         values.append(value)
         timestamps.append(explicit)

@@ -62,7 +62,7 @@ extension HealthCheck {
             throw map.error("timeout", "must be above 0 and not above interval, \(DurationText.format(interval))")
         }
         labels = try map.take("labels", default: [:])
-        client = try HTTPClientSettings(from: map)
+        client = try HTTPClientSettings(from: map, offersOAuth2: true)
         if let expect = try map.takeMap("expect") {
             if let node = expect.takeNode("status") {
                 // One number or a list of them.

@@ -22,7 +22,10 @@ public final class ScrapeLoop {
         var cache = PageCache()
         /// References of the series about the target itself, by name and field.
         var own: [String: SeriesReference] = [:]
-        var ownFive: [SeriesReference?] = []
+        var ownFixed: [SeriesReference?] = []
+        /// The last answer's content type and what it means; bytes of the page that is being read.
+        var contentType: (text: String, format: ExpositionFormat?) = ("", nil)
+        var bodyBytes = 0
         var lastFields: [String] = []
         /// A large new page that is being read in slices, and how long its fetch took.
         var reading: (batch: SampleBatch, duration: Double)?
@@ -31,6 +34,15 @@ public final class ScrapeLoop {
             self.watched = watched
             phase = watched.target.phase
         }
+    }
+
+    private struct Token {
+        var authorization = ""
+        /// By the steady clock.
+        var holdsUntil: Milliseconds = 0
+        var handle: Int?
+        /// Who is fetched as soon as there is one.
+        var waiting: [Runtime] = []
     }
 
     /// What other threads leave for the loop.
@@ -67,6 +79,12 @@ public final class ScrapeLoop {
     private let figures: ScrapeFigures
     private let readFile: Secret.FileReader
     private let log: any LogSink
+    private let exemplars: (any ExemplarSink)?
+    /// What pages say of their metrics, once for all targets that say the same.
+    private var knownMetadata: [Int: [MetricMetadata]] = [:]
+    /// Tokens by whom they are asked of; questions under way by their handle.
+    private var tokens: [OAuth2Settings: Token] = [:]
+    private var questions: [Int: OAuth2Settings] = [:]
     private var runtimes: [ObjectIdentifier: Runtime] = [:]
     private var byHandle: [Int: Runtime] = [:]
     private var due = DueQueue()
@@ -81,8 +99,9 @@ public final class ScrapeLoop {
     /// A loop without targets.
     public init(
         mailbox: Mailbox, fetcher: any Fetcher, clock: any TimeSource, sink: any SampleSink, figures: ScrapeFigures,
-        log: any LogSink, readFile: @escaping Secret.FileReader
+        log: any LogSink, readFile: @escaping Secret.FileReader, exemplars: (any ExemplarSink)? = nil
     ) {
+        self.exemplars = exemplars
         (self.mailbox, self.fetcher, self.clock, self.sink) = (mailbox, fetcher, clock, sink)
         (self.figures, self.log, self.readFile) = (figures, log, readFile)
     }
@@ -119,12 +138,16 @@ public final class ScrapeLoop {
             runtimes[identity] = nil
             for (id, other) in ids where other === runtime { ids[id] = nil }
             readers.removeAll { $0 === runtime }
+            if let oauth2 = runtime.watched.target.client.oauth2 {
+                tokens[oauth2]?.waiting.removeAll { $0 === runtime }
+            }
             if let handle = runtime.handle {
                 fetcher.discard(handle)
                 byHandle[handle] = nil
             }
             retire(runtime)
         }
+        knownMetadata = [:]
         for watched in targets where runtimes[ObjectIdentifier(watched)] == nil {
             let runtime = Runtime(watched)
             runtimes[ObjectIdentifier(watched)] = runtime
@@ -138,7 +161,7 @@ public final class ScrapeLoop {
     private func retire(_ runtime: Runtime) {
         batch.reset(to: clock.now())
         runtime.cache.markStale(into: &batch)
-        for reference in runtime.ownFive.compactMap(\.self) + Array(runtime.own.values) {
+        for reference in runtime.ownFixed.compactMap(\.self) + Array(runtime.own.values) {
             batch.append(reference, SpecialValue.stale)
         }
         count(sink.append(batch), runtime)
@@ -166,9 +189,58 @@ public final class ScrapeLoop {
             return
         }
         runtime.moment = snapped(slot, interval: target.interval)
+        if let refusal = target.refusal { return fail(runtime, .targetLimit, refusal, duration: 0) }
+        if let oauth2 = target.client.oauth2, tokens[oauth2, default: Token()].holdsUntil <= uptime {
+            runtime.isRunning = true
+            tokens[oauth2, default: Token()].waiting.append(runtime)
+            return askForToken(oauth2, timeout: target.timeout)
+        }
+        fetch(runtime)
+    }
+
+    private func fetch(_ runtime: Runtime) {
         guard let handle = runtime.handle ?? prepare(runtime) else { return }
         runtime.isRunning = true
         fetcher.start(handle)
+    }
+
+    // MARK: Tokens
+
+    private func askForToken(_ oauth2: OAuth2Settings, timeout: Milliseconds) {
+        guard tokens[oauth2]?.handle == nil else { return }
+        do {
+            let handle = try fetcher.prepare(oauth2.request(timeout: timeout, reading: readFile))
+            tokens[oauth2]?.handle = handle
+            questions[handle] = oauth2
+            fetcher.start(handle)
+        } catch {
+            release(oauth2, failure: "no token: \(error)")
+        }
+    }
+
+    private func takeToken(_ result: borrowing FetchResult, _ oauth2: OAuth2Settings) {
+        fetcher.discard(result.handle)
+        questions[result.handle] = nil
+        tokens[oauth2]?.handle = nil
+        if let error = result.error { return release(oauth2, failure: "no token: \(error)") }
+        do throws(OAuth2Error) {
+            let (authorization, lifetime) = try oauth2.token(status: result.status, body: result.body)
+            tokens[oauth2]?.authorization = authorization
+            tokens[oauth2]?.holdsUntil = uptime + lifetime
+            release(oauth2, failure: nil)
+        } catch {
+            release(oauth2, failure: error.description)
+        }
+    }
+
+    /// Fetches those that waited for a token, or lets them fail.
+    private func release(_ oauth2: OAuth2Settings, failure: String?) {
+        let waiting = tokens[oauth2]?.waiting ?? []
+        tokens[oauth2]?.waiting = []
+        for runtime in waiting {
+            runtime.isRunning = false
+            if let failure { fail(runtime, .request, failure, duration: 0) } else { fetch(runtime) }
+        }
     }
 
     /// The slot itself when now is close to it, as Prometheus does so that timestamps compress; else now.
@@ -179,7 +251,11 @@ public final class ScrapeLoop {
 
     private func prepare(_ runtime: Runtime) -> Int? {
         do {
-            let handle = try fetcher.prepare(runtime.watched.target.request(reading: readFile))
+            var request = try runtime.watched.target.request(reading: readFile)
+            if let token = runtime.watched.target.client.oauth2.flatMap({ tokens[$0] }) {
+                request.headers.append(HTTPHeader("Authorization", token.authorization))
+            }
+            let handle = try fetcher.prepare(request)
             // A secret in a file may be exchanged while running: such a request is made anew each time.
             runtime.handle = handle
             byHandle[handle] = runtime
@@ -191,21 +267,35 @@ public final class ScrapeLoop {
     }
 
     private func finish(_ result: consuming FetchResult) {
+        if let oauth2 = questions[result.handle] {
+            takeToken(result, oauth2)
+            return fetcher.recycle(result.body)
+        }
         guard let runtime = byHandle[result.handle] else { return fetcher.recycle(result.body) }
         runtime.isRunning = false
         figures.scrapes.add()
-        if runtime.watched.target.client.usesFiles, let handle = runtime.handle {
+        let client = runtime.watched.target.client
+        if client.usesFiles || client.oauth2 != nil, let handle = runtime.handle {
             fetcher.discard(handle)
             byHandle[handle] = nil
             runtime.handle = nil
         }
         var body = result.body
         switch runtime.watched.target.kind {
-        case .metrics:
+        case .metrics(let page):
+            runtime.bodyBytes = 0
             if let (failure, reason) = ScrapeLoop.failure(result) {
+                if failure == .bodyLimit { runtime.bodyBytes = -1 }
                 fail(runtime, failure, reason, duration: result.durationSeconds)
+            } else if let format = format(of: result.contentType, runtime) ?? page.fallback?.format {
+                runtime.bodyBytes = body.count
+                take(&body, runtime, page, format, duration: result.durationSeconds)
             } else {
-                take(&body, runtime, duration: result.durationSeconds)
+                let found = result.contentType.map { "the Content-Type '\($0.prefix(64))' is none that is read here" }
+                fail(
+                    runtime, .contentType,
+                    "\(found ?? "the answer has no Content-Type"); let the target say text/plain, or set "
+                        + "fallback_scrape_protocol", duration: result.durationSeconds)
             }
         case .health(let check):
             let report = check.judge(
@@ -228,29 +318,33 @@ public final class ScrapeLoop {
             }
         }
         guard result.status == 200 else { return (.status, "server returned HTTP status \(result.status)") }
-        if let type = result.contentType,
-            type.hasPrefix("application/openmetrics-text") || type.hasPrefix("application/vnd.")
-        {
-            return (
-                .format, "the content type \(type) is not read yet; let the target answer text/plain; version=0.0.4"
-            )
-        }
         return nil
+    }
+
+    /// What a content type means; the last one of each target is remembered.
+    private func format(of type: String?, _ runtime: Runtime) -> ExpositionFormat? {
+        guard let type else { return nil }
+        if runtime.contentType.text != type {
+            runtime.contentType = (type, ScrapeProtocol.format(ofContentType: type))
+        }
+        return runtime.contentType.format
     }
 
     // MARK: Pages
 
-    private func take(_ body: inout [UInt8], _ runtime: Runtime, duration: Double) {
+    private func take(
+        _ body: inout [UInt8], _ runtime: Runtime, _ page: PageSettings, _ format: ExpositionFormat, duration: Double
+    ) {
         batch.reset(to: runtime.moment)
-        let target = runtime.watched.target
-        guard case .metrics(_, let honorsTimestamps, let limit) = target.kind else { return }
         let before = runtime.cache.parsedLines
         defer { figures.parsedLines.add(runtime.cache.parsedLines - before) }
-        do throws(ExpositionError) {
-            let summary = try runtime.cache.read(
-                &body, into: &batch, honorsTimestamps: honorsTimestamps, limit: limit, slice: ScrapeLoop.sliceBytes
-            ) { (scraped) throws(ExpositionError) in
-                try resolve(&scraped, for: target)
+        let options = PageOptions(
+            format: format, honorsTimestamps: page.honorsTimestamps, tracksTimestamped: page.tracksTimestamped,
+            sampleLimit: page.sampleLimit)
+        let labels = runtime.watched.target.labels
+        do throws(PageError) {
+            let summary = try runtime.cache.read(&body, into: &batch, options, slice: ScrapeLoop.sliceBytes) {
+                (scraped) throws(PageError) in try resolve(&scraped, page, labels)
             }
             guard summary.isWhole else {
                 runtime.reading = (batch, duration)
@@ -258,7 +352,7 @@ public final class ScrapeLoop {
                 batch = SampleBatch(timestamp: runtime.moment)
                 return readers.append(runtime)
             }
-            store(summary, runtime, duration: duration)
+            store(summary, runtime, page, duration: duration)
         } catch {
             fail(runtime, error, duration: duration)
         }
@@ -267,21 +361,24 @@ public final class ScrapeLoop {
     /// Reads a slice of each large page; one that is at its end is stored.
     private func goOnReading() {
         for runtime in readers {
-            guard var reading = runtime.reading.take() else { continue }
+            guard var reading = runtime.reading.take(), case .metrics(let page) = runtime.watched.target.kind else {
+                continue
+            }
             swap(&batch, &reading.batch)
             let before = runtime.cache.parsedLines
             defer { figures.parsedLines.add(runtime.cache.parsedLines - before) }
             var body: [UInt8] = []
-            do throws(ExpositionError) {
+            let labels = runtime.watched.target.labels
+            do throws(PageError) {
                 let summary = try runtime.cache.resume(&body, into: &batch, slice: ScrapeLoop.sliceBytes) {
-                    (scraped) throws(ExpositionError) in try resolve(&scraped, for: runtime.watched.target)
+                    (scraped) throws(PageError) in try resolve(&scraped, page, labels)
                 }
                 guard summary.isWhole else {
                     swap(&batch, &reading.batch)
                     runtime.reading = reading
                     continue
                 }
-                store(summary, runtime, duration: reading.duration)
+                store(summary, runtime, page, duration: reading.duration)
             } catch {
                 fail(runtime, error, duration: reading.duration)
             }
@@ -293,57 +390,55 @@ public final class ScrapeLoop {
         readers.removeAll { $0.reading == nil }
     }
 
-    private func resolve(_ scraped: inout [Label], for target: Target) throws(ExpositionError) -> SeriesReference? {
-        guard case .metrics(let honorsLabels, _, _) = target.kind else { return nil }
-        try ScrapeLoop.merge(&scraped, with: target.labels, honorsLabels: honorsLabels)
+    private func resolve(
+        _ scraped: inout [Label], _ page: PageSettings, _ labels: Labels
+    ) throws(PageError) -> SeriesReference? {
+        guard try page.complete(&scraped, with: labels) else { return PageCache.dropped }
         return sink.reference(of: Labels(scraped))
     }
 
-    private func store(_ summary: PageCache.Summary, _ runtime: Runtime, duration: Double) {
+    private func store(_ summary: PageCache.Summary, _ runtime: Runtime, _ page: PageSettings, duration: Double) {
         figures.samples.add(summary.samples)
         figures.refusedSeries.add(summary.refused)
-        report(runtime, up: 1, duration: duration, scraped: summary.samples, added: summary.added)
+        report(runtime, up: 1, duration: duration, summary)
         count(sink.append(batch), runtime)
         runtime.watched.update { $0.samples = summary.samples }
+        if let metadata = runtime.cache.takeMetadata() { runtime.watched.setMetadata(shared(metadata)) }
+        if let exemplars {
+            let labels = runtime.watched.target.labels
+            let fresh = runtime.cache.takeExemplars(at: runtime.moment) { (scraped) throws(PageError) in
+                try page.complete(&scraped, with: labels) ? Labels(scraped) : nil
+            }
+            if !fresh.isEmpty { exemplars.append(fresh) }
+        }
         note(runtime, health: .up, error: "", duration: duration)
     }
 
-    private func fail(_ runtime: Runtime, _ error: ExpositionError, duration: Double) {
-        let kind: ScrapeFailure = error.line == 0 ? .sampleLimit : .format
-        fail(runtime, kind, error.line == 0 ? error.message : "line \(error)", duration: duration, keepsPage: false)
+    /// The same array for all targets of one kind: a page's texts may be a tenth of what its series cost.
+    private func shared(_ metadata: [MetricMetadata]) -> [MetricMetadata] {
+        let key = metadata.hashValue
+        if let known = knownMetadata[key], known == metadata { return known }
+        if knownMetadata.count >= 1000 { knownMetadata = [:] }
+        knownMetadata[key] = metadata
+        return metadata
     }
 
-    /// Lays the target's labels over the scraped ones, as `honor_labels` says.
-    private static func merge(
-        _ scraped: inout [Label], with labels: Labels, honorsLabels: Bool
-    ) throws(ExpositionError) {
-        for label in scraped where label.value.utf8.count + label.name.utf8.count > ScrapeJob.labelBytesLimit {
-            throw ExpositionError(
-                line: 0, column: 1,
-                message: "the label '\(label.name.prefix(64))' is longer than \(ScrapeJob.labelBytesLimit) bytes")
-        }
-        for label in labels.sorted {
-            if let index = scraped.firstIndex(where: { $0.name == label.name }) {
-                if honorsLabels { continue }
-                var name = "exported_" + label.name
-                while scraped.contains(where: { $0.name == name }) || !labels[name].isEmpty {
-                    name = "exported_" + name
-                }
-                scraped[index].name = name
-            }
-            scraped.append(label)
-        }
+    private func fail(_ runtime: Runtime, _ error: PageError, duration: Double) {
+        fail(
+            runtime, error.failure, error.description, duration: duration,
+            failed: runtime.cache.failedSummary, keepsPage: false)
     }
 
     private func fail(
-        _ runtime: Runtime, _ failure: ScrapeFailure, _ reason: String, duration: Double, keepsPage: Bool = true
+        _ runtime: Runtime, _ failure: ScrapeFailure, _ reason: String, duration: Double,
+        failed: PageCache.Summary = PageCache.Summary(), keepsPage: Bool = true
     ) {
         figures.failures.add(failure.rawValue)
         batch.reset(to: runtime.moment)
         if case .metrics = runtime.watched.target.kind {
             runtime.cache.markStale(into: &batch)
             if !keepsPage { runtime.cache.reset() }
-            report(runtime, up: 0, duration: duration, scraped: 0, added: 0)
+            report(runtime, up: 0, duration: duration, failed)
         }
         count(sink.append(batch), runtime)
         note(runtime, health: .down, error: reason, duration: duration)
@@ -373,24 +468,34 @@ public final class ScrapeLoop {
         "up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
         "scrape_series_added",
     ]
+    private static let extraNames = ["scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes"]
 
-    private func report(_ runtime: Runtime, up: Double, duration: Double, scraped: Int, added: Int) {
-        if runtime.ownFive.isEmpty { runtime.ownFive = Array(repeating: nil, count: ScrapeLoop.ownNames.count) }
+    private func report(_ runtime: Runtime, up: Double, duration: Double, _ summary: PageCache.Summary) {
+        if runtime.ownFixed.isEmpty {
+            let count = ScrapeLoop.ownNames.count + ScrapeLoop.extraNames.count
+            runtime.ownFixed = Array(repeating: nil, count: count)
+        }
         append(runtime, 0, up)
         append(runtime, 1, duration)
-        append(runtime, 2, Double(scraped))
-        append(runtime, 3, Double(scraped))
-        append(runtime, 4, Double(added))
+        append(runtime, 2, Double(summary.samples))
+        append(runtime, 3, Double(summary.samples - summary.dropped))
+        append(runtime, 4, Double(summary.added))
+        guard case .metrics(let page) = runtime.watched.target.kind, page.hasExtraMetrics else { return }
+        append(runtime, 5, Double(runtime.watched.target.timeout) / 1000)
+        append(runtime, 6, Double(page.sampleLimit))
+        append(runtime, 7, Double(runtime.bodyBytes))
     }
 
-    /// One of the five; a series that the store refuses at its limit is asked for again at the next scrape.
+    /// One of those; a series that the store refuses at its limit is asked for again at the next scrape.
     private func append(_ runtime: Runtime, _ index: Int, _ value: Double) {
-        if runtime.ownFive[index] == nil {
+        if runtime.ownFixed[index] == nil {
             var labels = runtime.watched.target.labels
-            labels[Labels.nameLabel] = ScrapeLoop.ownNames[index]
-            runtime.ownFive[index] = sink.reference(of: labels)
+            let five = ScrapeLoop.ownNames.count
+            labels[Labels.nameLabel] =
+                index < five ? ScrapeLoop.ownNames[index] : ScrapeLoop.extraNames[index - five]
+            runtime.ownFixed[index] = sink.reference(of: labels)
         }
-        if let reference = runtime.ownFive[index] { batch.append(reference, value) }
+        if let reference = runtime.ownFixed[index] { batch.append(reference, value) }
     }
 
     // MARK: Health checks
@@ -432,7 +537,7 @@ public final class ScrapeLoop {
             // A target that was away for longer than history is kept: its series begin anew with the next scrape.
             runtime.cache.reset()
             runtime.own = [:]
-            runtime.ownFive = []
+            runtime.ownFixed = []
         }
         if outcome.duplicates > 0 { figures.duplicates.add(outcome.duplicates) }
         if outcome.outOfOrder > 0 { figures.outOfOrder.add(outcome.outOfOrder) }

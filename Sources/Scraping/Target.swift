@@ -1,5 +1,6 @@
 public import Basics
 public import Model
+internal import Exposition
 internal import Settings
 public import Transport
 internal import Synchronization
@@ -9,7 +10,7 @@ public struct Target: Sendable, Hashable {
     /// What its answer is.
     public enum Kind: Sendable, Hashable {
         /// A page of metrics.
-        case metrics(honorsLabels: Bool, honorsTimestamps: Bool, sampleLimit: Int)
+        case metrics(PageSettings)
         /// A service's health document.
         case health(HealthCheck)
     }
@@ -20,7 +21,7 @@ public struct Target: Sendable, Hashable {
     public var pool: String
     /// The labels of its series, `job` and `instance` among them.
     public var labels: Labels
-    /// The labels before `__` ones were dropped.
+    /// The labels before relabelling. They are for show: targets that differ in nothing else are one.
     public var discovered: Labels
     /// The whole URL.
     public var url: String
@@ -32,6 +33,8 @@ public struct Target: Sendable, Hashable {
     public var client: HTTPClientSettings
     /// A Unix socket to connect to.
     public var unixSocket: String?
+    /// Why it is not fetched but down: its job has more targets than `target_limit`.
+    public var refusal: String?
 
     /// Where in the interval its slot lies: stable, and spread over all targets.
     var phase: Milliseconds {
@@ -45,8 +48,8 @@ public struct Target: Sendable, Hashable {
     func request(reading read: Secret.FileReader) throws -> HTTPRequest {
         var request = HTTPRequest(url: url, timeout: timeout, maximumResponseBytes: bodyLimit, unixSocket: unixSocket)
         request.headers = [HTTPHeader("User-Agent", "Vedette")]
-        if case .metrics = kind {
-            request.headers.append(HTTPHeader("Accept", "text/plain;version=0.0.4;q=1,*/*;q=0.1"))
+        if case .metrics(let page) = kind {
+            request.headers.append(HTTPHeader("Accept", ScrapeProtocol.accept(page.protocols, escaping: page.escaping)))
             request.headers.append(
                 HTTPHeader("X-Prometheus-Scrape-Timeout-Seconds", GoNumber.fixed(Double(timeout) / 1000)))
         } else {
@@ -55,6 +58,30 @@ public struct Target: Sendable, Hashable {
         try client.apply(to: &request, reading: read)
         return request
     }
+}
+
+extension Target {
+    /// In all but `discovered`.
+    public static func == (left: Target, right: Target) -> Bool {
+        left.kind == right.kind && left.pool == right.pool && left.labels == right.labels && left.url == right.url
+            && left.interval == right.interval && left.timeout == right.timeout && left.bodyLimit == right.bodyLimit
+            && left.client == right.client && left.unixSocket == right.unixSocket && left.refusal == right.refusal
+    }
+
+    /// By what tells targets apart.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(pool)
+        hasher.combine(labels)
+        hasher.combine(url)
+    }
+}
+
+/// A target that relabelling dropped, for who asks where it has gone.
+public struct DroppedTarget: Sendable, Hashable {
+    /// Its job.
+    public var pool: String
+    /// Its labels before relabelling.
+    public var discovered: Labels
 }
 
 /// How a target's last fetch went.
@@ -76,13 +103,29 @@ public struct TargetStatus: Sendable, Hashable {
 
 /// A target and its last status, shared by the loop that fetches it and whoever shows it.
 public final class WatchedTarget: Sendable {
-    /// What is fetched.
-    public let target: Target
-    private let state = Mutex(TargetStatus())
+    private struct State {
+        var status = TargetStatus()
+        var discovered: Labels
+        var metadata: [MetricMetadata] = []
+    }
 
-    init(_ target: Target) { self.target = target }
+    /// What is fetched. Its `discovered` labels are those of the first time; see there for the present ones.
+    public let target: Target
+    private let state: Mutex<State>
+
+    init(_ target: Target) {
+        self.target = target
+        state = Mutex(State(discovered: target.discovered))
+    }
 
     /// How the last fetch went.
-    public var status: TargetStatus { state.withLock { $0 } }
-    func update(_ change: (inout TargetStatus) -> Void) { state.withLock { change(&$0) } }
+    public var status: TargetStatus { state.withLock { $0.status } }
+    /// The labels before relabelling, as of the last discovery.
+    public var discovered: Labels { state.withLock { $0.discovered } }
+    /// What the last good page says of its metrics, in its order.
+    public var metadata: [MetricMetadata] { state.withLock { $0.metadata } }
+
+    func update(_ change: (inout TargetStatus) -> Void) { state.withLock { change(&$0.status) } }
+    func setDiscovered(_ labels: Labels) { state.withLock { $0.discovered = labels } }
+    func setMetadata(_ metadata: [MetricMetadata]) { state.withLock { $0.metadata = metadata } }
 }

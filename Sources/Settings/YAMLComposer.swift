@@ -92,6 +92,12 @@ struct YAMLEvent {
         case YAML_ALIAS_EVENT: kind = unsafe .alias(text(event.data.alias.anchor) ?? "")
         case YAML_SCALAR_EVENT:
             let scalar = unsafe event.data.scalar
+            let plain = ["str", "int", "float", "bool", "null"].map { "tag:yaml.org,2002:\($0)" }
+            if let tag = unsafe text(scalar.tag), tag != "!", !plain.contains(tag) {
+                throw SettingsError(
+                    file.location(offset: offset),
+                    "the tag '\(tag.replacing("tag:yaml.org,2002:", with: "!!"))' is not known; write the text itself")
+            }
             let bytes = unsafe UnsafeBufferPointer(start: scalar.value, count: scalar.length)
             kind = unsafe .scalar(
                 String(decoding: bytes, as: UTF8.self), style(scalar.style), anchor: text(scalar.anchor))

@@ -2,6 +2,7 @@ internal import Basics
 internal import CCurl
 internal import CLinux
 internal import Glibc
+internal import Settings
 
 /// libcurl's multi interface over epoll, for one thread: many transfers, kept connections, reused buffers.
 @safe final class CurlMulti {
@@ -18,6 +19,7 @@ internal import Glibc
         var tag = 0
         private let list: UnsafeMutablePointer<curl_slist>?
         private let detours: UnsafeMutablePointer<curl_slist>?
+        private let proxyHeaders: UnsafeMutablePointer<curl_slist>?
         private let requestBody: [UInt8]
         private var lastContentType = ""
         /// Where libcurl says what went wrong, in more words than its code has.
@@ -44,6 +46,11 @@ internal import Glibc
             }
             // No 100-continue: a page is small, and some receivers do not know it.
             unsafe list = unsafe curl_slist_append(list, "Expect:")
+            var proxyHeaders: UnsafeMutablePointer<curl_slist>?
+            for header in request.options.proxyHeaders {
+                unsafe proxyHeaders = unsafe curl_slist_append(proxyHeaders, "\(header.name): \(header.value)")
+            }
+            unsafe self.proxyHeaders = unsafe proxyHeaders
             unsafe self.list = unsafe list
             unsafe self.detours = unsafe detours
             unsafe configure(request, url, list)
@@ -54,6 +61,7 @@ internal import Glibc
             unsafe curl_slist_free_all(list)
             unsafe problem.deallocate()
             unsafe curl_slist_free_all(detours)
+            unsafe curl_slist_free_all(proxyHeaders)
         }
 
         private func configure(
@@ -78,8 +86,22 @@ internal import Glibc
             if let file = options.certificateAuthorityFile { set(CURLOPT_CAINFO, file) }
             if let file = options.certificateFile { set(CURLOPT_SSLCERT, file) }
             if let file = options.keyFile { set(CURLOPT_SSLKEY, file) }
+            set(CURLOPT_CAINFO_BLOB, blob: options.certificateAuthority)
+            set(CURLOPT_SSLCERT_BLOB, blob: options.certificate)
+            // A text that stands in the settings: nothing is read.
+            set(CURLOPT_SSLKEY_BLOB, blob: try? options.key?.reveal { _ in [] })
+            let versions: [TLSVersion: Int] = [.tls10: 4, .tls11: 5, .tls12: 6, .tls13: 7]
+            let oldest = options.oldestTLS.flatMap { versions[$0] } ?? 0
+            let newest = options.newestTLS.flatMap { versions[$0] } ?? 0
+            // libcurl's numbers: the newest stands in the upper half.
+            if oldest + newest > 0 { set(CURLOPT_SSLVERSION, oldest | newest << 16) }
             // An empty proxy keeps the environment's variables out: what is used is what the file says.
-            set(CURLOPT_PROXY, options.proxy ?? "")
+            if !options.proxyFromEnvironment { set(CURLOPT_PROXY, options.proxy ?? "") }
+            if let hosts = options.withoutProxy { set(CURLOPT_NOPROXY, hosts) }
+            if !options.proxyHeaders.isEmpty {
+                set(CURLOPT_HEADEROPT, 1)  // CURLHEADER_SEPARATE
+                unsafe vedette_curl_set_list(easy, CURLOPT_PROXYHEADER, proxyHeaders)
+            }
             unsafe vedette_curl_set_list(easy, CURLOPT_HTTPHEADER, headers)
             unsafe vedette_curl_set_list(easy, CURLOPT_CONNECT_TO, detours)
             if request.method != "GET" {
@@ -107,6 +129,11 @@ internal import Glibc
             _ = unsafe vedette_curl_set_string(easy, option, text)
         }
         private func set(_ option: CURLoption, _ number: Int) { _ = unsafe vedette_curl_set_long(easy, option, number) }
+
+        private func set(_ option: CURLoption, blob text: String?) {
+            guard var text else { return }
+            _ = text.withUTF8 { unsafe vedette_curl_set_blob(easy, option, $0.baseAddress, $0.count) }
+        }
 
         var status: Int {
             var status = 0

@@ -1,4 +1,5 @@
 public import Basics
+public import Settings
 
 /// One HTTP request, complete: no state is kept between two.
 public struct HTTPRequest: Sendable, Hashable {
@@ -49,15 +50,31 @@ public struct HTTPOptions: Sendable, Hashable {
     public var certificateAuthorityFile: String?
     /// The PEM files of a client certificate and its key.
     public var certificateFile: String?, keyFile: String?
+    /// The same as texts: authorities, a client certificate, its key.
+    public var certificateAuthority: String?, certificate: String?, key: Secret?
+    /// The oldest and the newest version of TLS to speak; nil: what libcurl takes for good.
+    public var oldestTLS: TLSVersion?, newestTLS: TLSVersion?
     /// The name to expect in the certificate in place of the URL's host.
     public var serverName: String?
-    /// A proxy's URL.
-    public var proxy: String?
+    /// A proxy's URL, and hosts that are reached without it, parted by commas.
+    public var proxy: String?, withoutProxy: String?
+    /// Whether `http_proxy`, `https_proxy` and `no_proxy` of the environment count.
+    public var proxyFromEnvironment = false
+    /// Headers for the proxy alone, when it makes a tunnel.
+    public var proxyHeaders: [HTTPHeader] = []
     /// Whether a compressed answer is asked for.
     public var acceptCompression = true
 
     /// The defaults.
     public init() {}
+}
+
+/// A version of TLS, as Prometheus writes it.
+public enum TLSVersion: String, Sendable, Hashable, CaseIterable, Comparable {
+    case tls10 = "TLS10", tls11 = "TLS11", tls12 = "TLS12", tls13 = "TLS13"
+
+    /// The older one is less.
+    public static func < (left: TLSVersion, right: TLSVersion) -> Bool { left.rawValue < right.rawValue }
 }
 
 /// An answer, whatever its status.

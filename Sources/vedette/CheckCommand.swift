@@ -1,14 +1,15 @@
 internal import ArgumentParser
 internal import Basics
 internal import Daemon
+internal import Exposition
 internal import Rules
 internal import Settings
 
 /// `vedette check`: reads files as the daemon would, and starts nothing.
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Check configuration and rule files.",
-        subcommands: [CheckConfig.self, CheckRules.self])
+        commandName: "check", abstract: "Check configuration and rule files, and pages of metrics.",
+        subcommands: [CheckConfig.self, CheckRules.self, CheckMetrics.self])
 }
 
 struct CheckConfig: AsyncParsableCommand {
@@ -88,5 +89,53 @@ struct CheckRules: ParsableCommand {
         }
         if !isGood { throw ExitCode(1) }
         if finds > 0, lintFatal { throw ExitCode(3) }
+    }
+}
+
+enum MetricsFormat: String, ExpressibleByArgument, CaseIterable {
+    case text, openmetrics
+}
+
+struct CheckMetrics: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "metrics",
+        abstract: "Check a page of metrics, strictly, and the customs of naming.",
+        discussion: "Mistakes are told as FILE:LINE:COLUMN. With neither, exit status 0; with either, 1.")
+
+    @Argument(help: "The pages; - is standard input.") var files = ["-"]
+    @Option(help: "The pages' format. By default OpenMetrics where the last line is # EOF.") var format: MetricsFormat?
+    @Flag(help: "Leave out the customs of naming.") var noLint = false
+
+    /// Longer pages are refused.
+    private static let limit = 256 << 20
+
+    func run() throws {
+        let format: ExpositionFormat? = format.map { $0 == .text ? .text : .openMetrics }
+        var isGood = true
+        for file in files {
+            let name = file == "-" ? "stdin" : file
+            let page: [UInt8]
+            do throws(FileError) {
+                page =
+                    file == "-"
+                    ? try StandardInput.contents(limit: CheckMetrics.limit)
+                    : try SystemFiles().contents(of: file, limit: CheckMetrics.limit)
+            } catch {
+                throw Refusal("\(name): cannot be read: \(error.reason)")
+            }
+            if let mistake = MetricsChecker.mistake(in: page, format: format) {
+                Output.problem("\(name):\(mistake)")
+                isGood = false
+                continue
+            }
+            let lints = noLint ? [] : MetricsChecker.lints(of: page, format: format)
+            for lint in lints { Output.problem("\(name):\(lint)") }
+            isGood = isGood && lints.isEmpty
+            let counts = MetricsChecker.counts(in: page, format: format) ?? (0, 0)
+            if lints.isEmpty {
+                Output.line("\(name): good: \(counts.samples) samples in \(counts.families) families")
+            }
+        }
+        if !isGood { throw ExitCode(1) }
     }
 }

@@ -101,3 +101,22 @@ enum StandardError {
         }
     }
 }
+
+/// The process's standard input, which may be a pipe.
+enum StandardInput {
+    /// All of it; an error when there is more than the limit.
+    static func contents(limit: Int) throws(FileError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = unsafe Glibc.read(0, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw FileError(operation: "read", path: "stdin", code: errno) }
+            if count == 0 { return bytes }
+            bytes += buffer[..<count]
+            guard bytes.count <= limit else {
+                throw FileError(operation: "read", path: "stdin", code: FileError.tooLarge)
+            }
+        }
+    }
+}

@@ -20,7 +20,7 @@ import Testing
             ),
             (
                 "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]",
-                "use static_configs or file_sd_configs"
+                "use static_configs, file_sd_configs, http_sd_configs or dns_sd_configs"
             ),
             ("route: {receiver: x}", "'x'"),
             ("rule_files: [no.yml]", "no.yml: cannot be read: No such file or directory; mend rule_files or the file"),

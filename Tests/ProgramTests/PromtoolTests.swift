@@ -40,6 +40,30 @@ struct PromtoolTests {
         #expect(lines.last == #"{__name__="c", job="x", text="quoted \"ü\""} 9 1790000006000"#)
     }
 
+    @Test("it finds in a page what `check metrics` finds, and nothing in our own") func metrics() throws {
+        let pages = [
+            ("a_total 1\n", 1),
+            ("# HELP a A.\n# TYPE a counter\na 1\n# HELP b_total B.\n# TYPE b_total gauge\nb_total 1\n", 2),
+            (
+                "# HELP aB_ms X.\n# TYPE aB_ms gauge\naB_ms{userId=\"1\"} 1\n# HELP c_bits C.\n# TYPE c_bits gauge\nc_bits 1\n",
+                4
+            ),
+            ("# HELP a:b X.\n# TYPE a:b gauge\na:b 1\n", 1), ("# HELP a A.\n# TYPE a gauge\na 1\n", 0),
+            ("# HELP a_kilobytes A.\n# TYPE a_kilobytes gauge\na_kilobytes{le=\"1\"} 1\n", 2),
+        ]
+        for (page, count) in pages {
+            let ours = try Program.vedette.run(["check", "metrics"], input: page)
+            let theirs = try #require(promtool).run(["check", "metrics"], input: page)
+            let names = { (text: String, column: Int) in
+                text.split(separator: "\n").map { $0.split(separator: " ")[column].replacing(/:$/, with: "") }.sorted()
+            }
+            #expect(names(ours.errors, 1) == names(theirs.errors, 0), "\(page): \(ours.errors)\(theirs.errors)")
+            #expect(names(ours.errors, 1).count == count && (ours.status == 0) == (count == 0))
+        }
+        let bad = try Program.vedette.run(["check", "metrics"], input: "a 1\nb{ 2\n")
+        #expect(bad.status == 1 && bad.errors == "stdin:2:4: a label's name is expected\n")
+    }
+
     @Test("it reads a log that was cut anywhere, after we opened it", arguments: [1, 7, 40, 100, 333]) func cut(
         bytes: Int
     ) throws {

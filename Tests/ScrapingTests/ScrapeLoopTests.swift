@@ -271,7 +271,7 @@ import Transport
         for tail in ["a 1\n", "a 2\n# more\n", "a 3\n\n\n"] {
             var body = Array((String(repeating: "\n# x\n", count: 1000) + tail).utf8)
             batch.reset(to: Timestamp(milliseconds: 0))
-            let summary = try cache.read(&body, into: &batch, honorsTimestamps: true, limit: 0) { _ in 7 }
+            let summary = try cache.read(&body, into: &batch, PageOptions()) { _ in 7 }
             #expect(summary.samples == 1 && batch.count == 1 && cache.lineCount <= 3)
         }
         #expect(cache.parsedLines == 1)
@@ -294,7 +294,7 @@ import Transport
             if round == 10 { sink.forget() }
             var body = Array("a 1\nb 1\n".utf8)
             batch.reset(to: Timestamp(milliseconds: Int64(round) * 1000))
-            let summary = try cache.read(&body, into: &batch, honorsTimestamps: true, limit: 0) {
+            let summary = try cache.read(&body, into: &batch, PageOptions()) {
                 sink.reference(of: Labels($0))
             }
             #expect(summary.refused == (round <= 16 && round != 16 ? 1 : 0))
@@ -395,5 +395,198 @@ import Transport
             try HealthCheck(from: SettingsDocument(yaml, file: "v.yaml").map())
         }
         #expect(error?.description == message)
+    }
+}
+
+/// What a job asks of its pages, through a whole loop.
+@Suite struct PageSettingsTests {
+    private final class Bench {
+        let clock = SimulatedExecutor(seed: 1, start: Timestamp(milliseconds: 1_790_000_000_123))
+        let sink = RecordingSink()
+        let figures = ScrapeFigures()
+        let log = RecordingLog()
+        let exemplars = RecordingExemplars()
+        let fetcher: FakeFetcher
+        let loop: ScrapeLoop
+        let manager: ScrapeManager
+
+        init(_ keys: String, answer: @escaping (Int) -> FakeFetcher.Answer) throws {
+            let yaml =
+                "{job_name: j, scrape_interval: 1s, \(keys), static_configs: [{targets: ['h:1'], labels: {z: t}}]}"
+            let job = try ScrapeJob(from: SettingsDocument(yaml, file: "v.yaml").map(), defaults: ScrapeDefaults())
+            var round = -1
+            fetcher = FakeFetcher(clock: clock) { _ in
+                round += 1
+                return answer(round)
+            }
+            let mailbox = ScrapeLoop.Mailbox()
+            loop = ScrapeLoop(
+                mailbox: mailbox, fetcher: fetcher, clock: clock, sink: sink, figures: figures, log: log,
+                readFile: { _ in [] }, exemplars: exemplars)
+            manager = ScrapeManager(mailboxes: [mailbox])
+            manager.use(Discovery(jobs: [job], checks: [], files: MemoryFiles(), figures: figures, log: log))
+        }
+        func run(seconds: Double) {
+            for _ in 0..<Int(seconds * 200) {
+                loop.step(wait: 0)
+                clock.run(for: 5)
+            }
+        }
+        func values(_ name: String) -> [String] {
+            sink.samples.filter { $0.labels.metricName == name }.map {
+                $0.value.isStaleMarker ? "stale" : "\($0.value)"
+            }
+        }
+        var status: TargetStatus { manager.targets[0].status }
+    }
+
+    @Test(
+        "a page beyond a limit, or without a type that can be read, fails whole",
+        arguments: [
+            (
+                "label_limit: 4", "a{b=\"c\"} 1\n", "text/plain",
+                "line 2:1: the series has 5 labels, above label_limit, 4; raise it or drop some"
+            ),
+            (
+                "label_name_length_limit: 8", "a{long_name_=\"c\"} 1\n", "text/plain",
+                "line 2:1: the label's name 'long_name_' is longer than label_name_length_limit, 8"
+            ),
+            (
+                "label_value_length_limit: 3", "a{b=\"long\"} 1\n", "text/plain",
+                "line 2:1: the value of the label 'b' is longer than label_value_length_limit, 3"
+            ),
+            (
+                "metric_name_validation_scheme: legacy", "{\"a.b\"} 1\n", "text/plain",
+                "line 2:1: the name 'a.b' is not allowed by metric_name_validation_scheme: legacy"
+            ),
+            (
+                "metric_relabel_configs: [{regex: __name__, action: labeldrop}]", "a 1\n", "text/plain",
+                "line 1:1: metric_relabel_configs leave the series no name; keep __name__, or drop it"
+            ),
+            (
+                "honor_labels: false", "a 1\n", "text/html",
+                "the Content-Type 'text/html' is none that is read here; let the target say text/plain, or set fallback_scrape_protocol"
+            ),
+            (
+                "honor_labels: false", "a 1\n", nil,
+                "the answer has no Content-Type; let the target say text/plain, or set fallback_scrape_protocol"
+            ),
+            (
+                "honor_labels: false", "a 1\n", "application/openmetrics-text",
+                "line 3:1: the page does not end with # EOF"
+            ),
+        ] as [(String, String, String?, String)])
+    func limits(keys: String, line: String, type: String?, message: String) throws {
+        let bench = try Bench(keys) { _ in .init(body: "a 0\n" + line, contentType: type) }
+        bench.run(seconds: 2)
+        #expect(bench.status.lastError == message)
+        #expect(Set(bench.values("up")) == ["0.0"] && bench.values("a").isEmpty)
+    }
+
+    @Test("a fallback is read where the type is missing or unknown, not where it is known") func fallback() throws {
+        let types: [String?] = [nil, "text/html", "text/plain"]
+        let bench = try Bench("fallback_scrape_protocol: OpenMetricsText1.0.0") { round in
+            .init(body: round < 2 ? "a 1 1.5\n# EOF\n" : "a 1 1500\n", contentType: types[min(round, 2)])
+        }
+        bench.run(seconds: 3)
+        #expect(bench.values("up") == ["1.0", "1.0", "1.0"])
+        #expect(bench.sink.samples.filter { $0.labels.metricName == "a" }.map(\.timestamp) == [1500, 1500, 1500])
+        #expect(
+            bench.fetcher.requests.values.first?.headers.contains {
+                $0.name == "Accept"
+                    && $0.value.hasPrefix("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,")
+            } == true)
+    }
+
+    @Test("metric relabelling drops and renames, is counted, and its limit is that of what is left") func relabelled()
+        throws
+    {
+        let keys = """
+            sample_limit: 2, extra_scrape_metrics: true, scrape_timeout: 500ms, metric_relabel_configs: \
+            [{source_labels: [__name__], regex: 'go_.*', action: drop}, {source_labels: [x], target_label: __name__, regex: (.+)}]
+            """
+        let bench = try Bench(keys) { round in
+            .init(body: "go_a 1\na{x=\"new\"} \(round)\ngo_b 2\nb 3\n" + (round == 2 ? "c 4\nd 5\ngo_c 6\n" : ""))
+        }
+        bench.run(seconds: 4)
+        #expect(bench.values("new") == ["0.0", "1.0", "stale", "3.0"])
+        #expect(bench.values("b") == ["3.0", "3.0", "stale", "3.0"] && bench.values("go_a").isEmpty)
+        #expect(bench.values("up") == ["1.0", "1.0", "0.0", "1.0"])
+        #expect(bench.values("scrape_samples_scraped") == ["4.0", "4.0", "7.0", "4.0"])
+        #expect(bench.values("scrape_samples_post_metric_relabeling").prefix(2) == ["2.0", "2.0"])
+        #expect(bench.values("scrape_series_added").prefix(2) == ["2.0", "0.0"])
+        #expect(bench.values("scrape_timeout_seconds") == ["0.5", "0.5", "0.5", "0.5"])
+        #expect(bench.values("scrape_sample_limit").first == "2.0")
+        #expect(bench.values("scrape_body_size_bytes").first == "31.0")
+    }
+
+    @Test("a series with timestamps of its own ends when that is asked for", arguments: [true, false])
+    func timestamped(isTracked: Bool) throws {
+        let bench = try Bench("track_timestamps_staleness: \(isTracked)") { round in
+            .init(body: round == 0 ? "a 1 1789999999000\nb 2\n" : "b 2\n")
+        }
+        bench.run(seconds: 2)
+        #expect(bench.values("a") == (isTracked ? ["1.0", "stale"] : ["1.0"]))
+    }
+
+    @Test("a job above target_limit stores nothing but that it is down") func targetLimit() throws {
+        let bench = try Bench("target_limit: 1, file_sd_configs: [], relabel_configs: []") { _ in .init(body: "a 1\n") }
+        bench.run(seconds: 1)
+        #expect(bench.values("up") == ["1.0"])
+        let yaml = "{job_name: j, scrape_interval: 1s, target_limit: 1, static_configs: [{targets: ['h:1', 'i:1']}]}"
+        let job = try ScrapeJob(from: SettingsDocument(yaml, file: "v.yaml").map(), defaults: ScrapeDefaults())
+        bench.manager.use(
+            Discovery(jobs: [job], checks: [], files: MemoryFiles(), figures: bench.figures, log: bench.log))
+        bench.run(seconds: 1.5)
+        #expect(bench.status.lastError == "the job has 2 targets, above target_limit, 1; raise it or drop some")
+        #expect(
+            bench.sink.values(of: #"up{instance="i:1", job="j"}"#).contains(0) && bench.values("a") == ["1.0", "stale"])
+    }
+
+    @Test("metadata and exemplars are handed on") func handedOn() throws {
+        let page = "# TYPE a counter\n# HELP a A.\na_total 1 # {t=\"x\"} 2\n# EOF\n"
+        let bench = try Bench("honor_labels: true") { _ in
+            .init(body: page, contentType: "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        }
+        bench.run(seconds: 3)
+        #expect(bench.manager.targets[0].metadata == [MetricMetadata(metric: "a", type: .counter, help: "A.")])
+        #expect(
+            bench.exemplars.all.map(\.series) == [["__name__": "a_total", "instance": "h:1", "job": "j", "z": "t"]])
+    }
+
+    @Test(
+        "a token is asked for once, sent with each fetch, and asked for anew when it runs out; without one it is down")
+    func oauth2() throws {
+        var asked = 0
+        let keys = "oauth2: {client_id: me, client_secret: geheim, token_url: 'http://t/token'}"
+        let clock = SimulatedExecutor(seed: 1, start: Timestamp(milliseconds: 1_790_000_000_123))
+        let fetcher = FakeFetcher(clock: clock) { url in
+            guard url == "http://t/token" else { return .init(body: "a 1\n") }
+            asked += 1
+            return asked == 2
+                ? .init(status: 500, body: "geheim")
+                : .init(body: #"{"access_token": "t\#(asked)", "expires_in": 13}"#, contentType: "application/json")
+        }
+        let mailbox = ScrapeLoop.Mailbox()
+        let (sink, log) = (RecordingSink(), RecordingLog())
+        let loop = ScrapeLoop(
+            mailbox: mailbox, fetcher: fetcher, clock: clock, sink: sink, figures: ScrapeFigures(), log: log,
+            readFile: { _ in [] })
+        let yaml = "{job_name: j, scrape_interval: 1s, \(keys), static_configs: [{targets: ['h:1', 'i:1']}]}"
+        let job = try ScrapeJob(from: SettingsDocument(yaml, file: "v.yaml").map(), defaults: ScrapeDefaults())
+        let manager = ScrapeManager(mailboxes: [mailbox])
+        manager.use(Discovery(jobs: [job], checks: [], files: MemoryFiles(), figures: ScrapeFigures(), log: log))
+        var sent: [String] = []
+        for _ in 0..<1600 {
+            loop.step(wait: 0)
+            sent += fetcher.requests.values.flatMap(\.headers).filter { $0.name == "Authorization" }.map(\.value)
+            clock.run(for: 5)
+        }
+        // Each holds for three seconds.
+        #expect(asked == 4 && Set(sent).isSuperset(of: ["Bearer t1", "Bearer t3"]))
+        let up = sink.values(of: #"up{instance="h:1", job="j"}"#)
+        #expect(up.count == 8 && up.count { $0 == 1 } >= 7)
+        let down = log.events.filter { $0.kind == "target-down" }.map(\.message)
+        #expect(down.count == 1 && down[0].hasSuffix("is down: no token: HTTP status 500"))
     }
 }
