@@ -79,18 +79,21 @@ public final class Vedette: Sendable {
         queries.allowsExperimental = true
         engine = QueryEngine(
             source: store, options: queries, budget: QueryBudget(clock: world.clock), clock: world.clock)
+        // Rules and rollbacks do not share what people's queries may take: a heavy one stops no alert.
+        var ruling = engine
+        ruling.budget = nil
         let readFile = { @Sendable [files = world.files] (path: String) in try files.contents(of: path) }
         dispatcher = Dispatcher(
             settings.notifying, store: journal, clock: world.clock, transport: world.transport,
             random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile)
         var rollbackContext = RollbackContext(
-            store: journal, clock: world.clock, files: world.files, processes: world.processes, engine: engine,
+            store: journal, clock: world.clock, files: world.files, processes: world.processes, engine: ruling,
             announcements: dispatcher, log: world.log, redis: world.redis,
             killSwitch: "\(options.dataDirectory)/rollback.stop")
         rollbackContext.externalLabels = settings.externalLabels
         rollback = RollbackEngine(settings.rollback, rollbackContext)
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
-        var context = RuleContext(engine: engine, samples: store, alerts: dispatcher)
+        var context = RuleContext(engine: ruling, samples: store, alerts: dispatcher)
         context.rollback = rollback
         context.interval = settings.evaluationInterval
         // After a time down the first evaluations would find no fresh sample: restored alerts wait for the first

@@ -6,11 +6,18 @@ public import Basics
 /// the same as no entry, as in Prometheus. `<<` merges maps: the map's own keys come before merged ones.
 public final class SettingsMap {
     private let node: SettingsNode
-    private var entries: [String: SettingsNode.Pair] = [:]
-    /// The keys in the order of the file.
-    public private(set) var keys: [String] = []
-    private var known: Set<String> = []
-    private var taken: Set<String> = []
+    private struct Entry {
+        var name: String
+        var pair: SettingsNode.Pair
+        var isTaken = false
+    }
+    /// In the order of the file.
+    private var entries: [Entry] = []
+    /// Where each key stands, of maps that are too long to look through.
+    private var places: [String: Int] = [:]
+    private static let shortMap = 12
+    /// The keys that were asked for.
+    private var known: [String] = []
     private var maps: [String: SettingsMap] = [:]
 
     init(_ node: SettingsNode) throws(SettingsError) {
@@ -27,9 +34,15 @@ public final class SettingsMap {
             guard case .scalar(let name, let style) = pair.key.content else { continue }
             if name == "<<", style == .plain {
                 if case .list(let maps) = pair.value.content { merges += maps } else { merges.append(pair.value) }
-            } else if entries[name] == nil {
-                entries[name] = pair
-                keys.append(name)
+            } else if place(of: name) == nil {
+                entries.append(Entry(name: name, pair: pair))
+                if entries.count > SettingsMap.shortMap {
+                    if places.isEmpty {
+                        for (place, entry) in entries.enumerated() { places[entry.name] = place }
+                    } else {
+                        places[name] = entries.count - 1
+                    }
+                }
             }
         }
         for merge in merges {
@@ -39,25 +52,40 @@ public final class SettingsMap {
         }
     }
 
+    private func place(of key: String) -> Int? {
+        places.isEmpty ? entries.firstIndex { $0.name == key } : places[key]
+    }
+
+    private func pair(_ key: String) -> SettingsNode.Pair? { place(of: key).map { entries[$0].pair } }
+
+    /// Marks a key as asked for; answers its value.
+    private func note(_ key: String) -> SettingsNode? {
+        known.append(key)
+        guard let place = place(of: key) else { return nil }
+        entries[place].isTaken = true
+        return entries[place].pair.value
+    }
+
+    /// The keys in the order of the file.
+    public var keys: [String] { entries.map(\.name) }
+
     /// Where the map begins.
     public var location: SourceLocation { node.location }
     /// Where a key stands, or the map when it has no such key.
-    public func location(of key: String) -> SourceLocation { entries[key]?.key.location ?? location }
+    public func location(of key: String) -> SourceLocation { pair(key)?.key.location ?? location }
     /// Whether a key is given with a value; does not take it.
-    public func has(_ key: String) -> Bool { entries[key].map { !$0.value.isNull } ?? false }
+    public func has(_ key: String) -> Bool { pair(key).map { !$0.value.isNull } ?? false }
 
     /// A mistake at a key's value, or at the map when the key is not given.
     public func error(_ key: String, _ message: String) -> SettingsError {
-        SettingsError(entries[key]?.value.location ?? location, "\(key): \(message)")
+        SettingsError(pair(key)?.value.location ?? location, "\(key): \(message)")
     }
     /// A mistake of the map as a whole.
     public func error(_ message: String) -> SettingsError { SettingsError(location, message) }
 
     /// The value under a key as it stands; nil when there is none.
     public func takeNode(_ key: String) -> SettingsNode? {
-        known.insert(key)
-        taken.insert(key)
-        return entries[key].flatMap { $0.value.isNull ? nil : $0.value }
+        note(key).flatMap { $0.isNull ? nil : $0 }
     }
 
     /// The value under a key, nil when there is none.
@@ -162,8 +190,7 @@ public final class SettingsMap {
         let fileKey = "\(key)_file"
         if has(key), has(fileKey) { throw error(fileKey, "\(key) is given too; keep one of the two") }
         if let path = try takePath(fileKey) {
-            taken.insert(key)
-            known.insert(key)
+            _ = note(key)
             return Secret(file: path)
         }
         return try take(key, as: Secret.self)
@@ -172,16 +199,17 @@ public final class SettingsMap {
     /// Refuses keys that are understood but not offered; `alternative` tells what to do in their place. An empty list
     /// or map asks for nothing and passes.
     public func refuse(_ refused: [String], _ alternative: String) throws(SettingsError) {
-        for key in refused where has(key) && entries[key]?.value.isEmpty == false {
+        for key in refused where has(key) && pair(key)?.value.isEmpty == false {
             throw SettingsError(location(of: key), "\(key) is not offered; \(alternative)")
         }
-        taken.formUnion(refused)
+        for key in refused { if let place = place(of: key) { entries[place].isTaken = true } }
     }
 
     /// Refuses the first key that nobody took.
     public func finish() throws(SettingsError) {
         guard !node.file.ignoresUnknownKeys else { return }
-        for key in keys where !taken.contains(key) {
+        for key in entries.lazy.filter({ !$0.isTaken }).map(\.name) {
+            let known = Set(known)
             let near = key.nearest(among: known).map { "; did you mean '\($0)'?" }
             let list = known.isEmpty ? "" : "; known here: \(known.sorted().joined(separator: ", "))"
             throw SettingsError(location(of: key), "unknown key '\(key)'\(near ?? list)")
