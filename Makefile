@@ -55,8 +55,9 @@ rollback-kill-test: build ## Kill the daemon at each journal write of a rollback
 isolation-test: build ## Measure pages and rollbacks while the workloads spin, hang and are killed
 	scripts/isolation-test --binary $(BINARY)
 
-fuzz: setup ## Break pages of metrics at random for about a minute (FUZZ=60 SEED=1)
-	VEDETTE_FUZZ_SECONDS=$(or $(FUZZ),60) VEDETTE_FUZZ_SEED=$(or $(SEED),1) swift test -j $(JOBS) --disable-xctest --filter Fuzz
+fuzz: setup ## Break pages of metrics, queries and templates at random, each for about a minute (FUZZ=60 SEED=1)
+	VEDETTE_FUZZ_SECONDS=$(or $(FUZZ),60) VEDETTE_FUZZ_SEED=$(or $(SEED),1) VEDETTE_FUZZ=$$(($(or $(FUZZ),60) / 2)) \
+	  swift test -j $(JOBS) --disable-xctest --filter Fuzz
 
 lint: setup-tests ## Check format, rules and scripts
 	swift format lint --strict --recursive Sources Tests Package.swift
