@@ -32,20 +32,25 @@ public struct DaemonSettings: Sendable {
     public var workloads = WorkloadSettings()
     /// `route`, `receivers`.
     public var notifying = NotifyingSettings.none
+    /// The files that it rests on besides, secrets and certificates, with the place that names each.
+    public var neededFiles: [(path: String, location: SourceLocation)] = []
     /// What is odd and yet no mistake.
     public var warnings: [String] = []
     /// `storage`.
     public var storage = StorageSettings()
 
     /// Reads a file and the rule files it names; all is checked, and nothing is changed by it.
-    public init(path: String, files: any FileSystem) throws(SettingsError) {
+    ///
+    /// - Parameter alone: The rule files are not read.
+    public init(path: String, files: any FileSystem, alone: Bool = false) throws(SettingsError) {
         let bytes = try DaemonSettings.contents(of: path, files, cure: "give the file's path with --config")
-        let map = try SettingsDocument(bytes, file: path).map()
+        let document = try SettingsDocument(bytes, file: path)
+        let map = try document.map()
         try readGlobal(map)
         notifying = try NotifyingSettings(from: map)
         if let global = try map.takeMap("global") { try global.finish() }
         try readTargets(map, files)
-        try readRules(map, files)
+        if alone { _ = try map.takePaths("rule_files") } else { try readRules(map, files) }
         if let part = try map.takeMap("storage") {
             try part.refuse(["tsdb", "exemplars"], "write max_age, max_bytes and max_series under storage itself")
             storage = try StorageSettings(from: part)
@@ -58,6 +63,7 @@ public struct DaemonSettings: Sendable {
             ["remote_write", "remote_read", "alerting", "otlp", "tracing", "runtime"],
             "leave it out; routes and receivers stand in this file")
         try map.finish()
+        neededFiles = document.neededFiles
     }
 
     private mutating func readGlobal(_ map: SettingsMap) throws(SettingsError) {

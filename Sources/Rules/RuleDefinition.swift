@@ -10,14 +10,16 @@ public struct RuleFile: Sendable {
     public var path: String
     /// In the order of the file; no name twice.
     public var groups: [GroupDefinition]
+}
 
-    /// Rules that give series which an earlier rule of the file gives too: the same name and the same labels; the
-    /// second of each kind. Two recording rules then write over each other; two alerts are one. O(*n*).
+extension [GroupDefinition] {
+    /// Rules that give series which an earlier rule of these gives too: the same name and the same labels; the second
+    /// of each kind. Two recording rules then write over each other; two alerts are one. O(*n*).
     ///
     /// - SeeAlso: Prometheus, `cmd/promtool/main.go`, `checkDuplicates`.
-    public var duplicates: [RuleDefinition] {
+    public var duplicateRules: [RuleDefinition] {
         var counts: [[String]: Int] = [:]
-        return groups.flatMap(\.rules).filter { rule in
+        return flatMap(\.rules).filter { rule in
             guard rule.kind == .recording || rule.kind == .alerting else { return false }
             let key = [rule.name] + rule.labels.flatMap { [$0.name, $0.text] }
             counts[key, default: 0] += 1

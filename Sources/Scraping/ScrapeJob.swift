@@ -125,6 +125,24 @@ extension ScrapeJob {
             "leave it out: classic histograms are scraped and stored")
         try map.refuse(["scrape_failure_log_file"], "leave it out; failures stand in the daemon's log")
         try map.finish()
+        // Relabelling may mend an address.
+        for group in groups where rules.isEmpty {
+            for address in group.addresses where address.contains("/") {
+                throw SettingsError(
+                    group.location,
+                    "targets: '\(address)' is no address; write host:port, the path goes into metrics_path")
+            }
+        }
+    }
+
+    /// Addresses of `static_configs` that are no targets after relabelling: those are left out at work.
+    public var spoiledTargets: [SettingsError] {
+        groups.flatMap { group in
+            group.addresses.compactMap { address in
+                guard case .invalid(let reason) = outcome(address: address, labels: group.labels) else { return nil }
+                return SettingsError(group.location, "targets: \(reason)")
+            }
+        }
     }
 
     private mutating func takeTimes(_ map: SettingsMap, _ defaults: ScrapeDefaults) throws(SettingsError) {
@@ -224,8 +242,8 @@ extension TargetGroup {
     /// Reads an item of `static_configs` or of a discovery file.
     public init(from map: SettingsMap) throws(SettingsError) {
         let addresses: [String] = try map.take("targets", default: [])
-        for address in addresses where address.isEmpty || address.contains("/") {
-            throw map.error("targets", "'\(address)' is no address; write host:port, the path goes into metrics_path")
+        for address in addresses where address.isEmpty {
+            throw map.error("targets", "an address is empty; write host:port")
         }
         for address in addresses where address.contains("@") {
             throw map.error("targets", "an address holds credentials, which would show in labels; use basic_auth")

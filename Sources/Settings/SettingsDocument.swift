@@ -1,4 +1,5 @@
-internal import Basics
+public import Basics
+internal import Synchronization
 
 /// How much one file may ask for. A file past a limit is refused as soon as the limit is met.
 public struct SettingsLimits: Sendable, Hashable {
@@ -50,6 +51,9 @@ public struct SettingsDocument: Sendable {
         try self.init(Array(text.utf8), file: file, limits: limits)
     }
 
+    /// The files that the values taken so far rest on, secrets and certificates, with the place that names each.
+    public var neededFiles: [(path: String, location: SourceLocation)] { root.file.needed.withLock { $0 } }
+
     /// The document as a map; an empty document is an empty map.
     public func map() throws(SettingsError) -> SettingsMap { try root.isNull ? SettingsMap(empty: root) : root.map() }
 }
@@ -61,6 +65,8 @@ final class SettingsFile: Sendable {
     /// The offset of each line's first byte.
     let lineStarts: [Int]
     let ignoresUnknownKeys: Bool
+    /// Files that values rest on.
+    let needed = Mutex<[(path: String, location: SourceLocation)]>([])
 
     init(name: String, bytes: [UInt8], ignoresUnknownKeys: Bool) {
         (self.name, self.ignoresUnknownKeys) = (name, ignoresUnknownKeys)

@@ -1,4 +1,5 @@
 public import Basics
+internal import Synchronization
 
 /// The entries of a YAML map. Each is taken once by name; `finish` refuses what nobody took.
 ///
@@ -157,6 +158,13 @@ public final class SettingsMap {
         return try prefixed(key) { () throws(SettingsError) in try node.path() }
     }
 
+    /// The path of a file that has to be there, nil when there is none; see `SettingsDocument.neededFiles`.
+    public func takeNeededPath(_ key: String) throws(SettingsError) -> String? {
+        let path = try takePath(key)
+        if let path { node.file.needed.withLock { $0.append((path, location(of: key))) } }
+        return path
+    }
+
     /// The paths of files in the list under a key; empty when there is none.
     public func takePaths(_ key: String) throws(SettingsError) -> [String] {
         try take(key, default: [String]()).map(node.resolved)
@@ -189,7 +197,7 @@ public final class SettingsMap {
     public func takeSecret(_ key: String) throws(SettingsError) -> Secret? {
         let fileKey = "\(key)_file"
         if has(key), has(fileKey) { throw error(fileKey, "\(key) is given too; keep one of the two") }
-        if let path = try takePath(fileKey) {
+        if let path = try takeNeededPath(fileKey) {
             _ = note(key)
             return Secret(file: path)
         }

@@ -173,9 +173,9 @@ extension HTTPOptions {
 
     /// Takes the keys of `tls_config`.
     mutating func readTLS(_ map: SettingsMap) throws(SettingsError) {
-        certificateAuthorityFile = try map.takePath("ca_file")
-        certificateFile = try map.takePath("cert_file")
-        keyFile = try map.takePath("key_file")
+        certificateAuthorityFile = try map.takeNeededPath("ca_file")
+        certificateFile = try map.takeNeededPath("cert_file")
+        keyFile = try map.takeNeededPath("key_file")
         certificateAuthority = try map.take("ca")
         certificate = try map.take("cert")
         key = try map.take("key")

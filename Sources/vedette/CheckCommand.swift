@@ -2,7 +2,9 @@ internal import ArgumentParser
 internal import Basics
 internal import Daemon
 internal import Exposition
+internal import Query
 internal import Rules
+internal import Scraping
 internal import Settings
 
 /// `vedette check`: reads files as the daemon would, and starts nothing.
@@ -17,24 +19,43 @@ struct CheckConfig: AsyncParsableCommand {
         commandName: "config", abstract: "Check a configuration with the rule files it names.")
 
     @Argument(help: "The configuration files.") var files = ["vedette.yaml"]
+    @Flag(help: "Read the configuration alone: not its rules, certificates and secrets, and no lints.")
+    var syntaxOnly = false
+    @OptionGroup var lints: LintOptions
     @OptionGroup var client: Client
 
     func run() async throws {
-        var isGood = true
+        var (isGood, finds) = (true, 0)
         for file in files {
             do throws(SettingsError) {
-                let settings = try DaemonSettings(path: file, files: SystemFiles())
+                let settings = try DaemonSettings(path: file, files: SystemFiles(), alone: syntaxOnly)
                 for warning in settings.warnings { Output.problem("\(file): warning: \(warning)") }
-                let blind = await unknown(settings)
-                for problem in blind { Output.problem(problem.description) }
-                isGood = isGood && blind.isEmpty
-                if blind.isEmpty { Output.line("\(file): good: \(settings.summary)") }
+                let problems =
+                    syntaxOnly
+                    ? [] : missing(settings) + settings.jobs.flatMap(\.spoiledTargets) + (await unknown(settings))
+                for problem in problems { Output.problem(problem.description) }
+                isGood = isGood && problems.isEmpty
+                if problems.isEmpty { Output.line("\(file): good: \(settings.summary)") }
+                if !syntaxOnly { finds += lints.look(at: settings.groups) + lints.look(at: settings.jobs) }
             } catch {
                 Output.problem(error.description)
                 isGood = false
             }
         }
         if !isGood { throw ExitCode(1) }
+        try lints.end(finds)
+    }
+
+    /// Certificates and secrets that are not where the configuration says.
+    private func missing(_ settings: DaemonSettings) -> [SettingsError] {
+        settings.neededFiles.compactMap { path, location in
+            do throws(FileError) {
+                if try SystemFiles().attributes(of: path) != nil { return nil }
+                return SettingsError(location, "'\(path)' is not there; mend the path or write the file")
+            } catch {
+                return SettingsError(location, "'\(path)' cannot be looked at: \(error.reason)")
+            }
+        }
     }
 
     /// Triggers whose metric neither a rule nor a declaration nor the running daemon's store knows.
@@ -52,16 +73,8 @@ struct CheckConfig: AsyncParsableCommand {
 struct CheckRules: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "rules", abstract: "Check rule files.")
 
-    /// What is looked at beyond whether a file is right.
-    enum Lint: String, ExpressibleByArgument, CaseIterable {
-        case all
-        case duplicateRules = "duplicate-rules"
-        case none
-    }
-
     @Argument(help: "The rule files.") var files: [String]
-    @Option(help: "Which habits to look for: all, duplicate-rules or none.") var lint = Lint.all
-    @Flag(help: "Exit with 3 when a lint finds something.") var lintFatal = false
+    @OptionGroup var lints: LintOptions
     @Flag(help: "Pass over keys that are not known.") var ignoreUnknownFields = false
     @Flag(help: "Look at the form alone, for files that are not ours: no lints, other tools' keys and resources pass.")
     var syntaxOnly = false
@@ -74,20 +87,59 @@ struct CheckRules: ParsableCommand {
                     file, SystemFiles(), ignoringUnknownKeys: ignoreUnknownFields, isForeign: syntaxOnly)
                 Output.line(
                     "\(file): good: \(rules.groups.flatMap(\.rules).count) rules in \(rules.groups.count) groups")
-                guard !syntaxOnly, lint != .none else { continue }
-                for rule in rules.duplicates {
-                    finds += 1
-                    let labels = rule.labels.map { "\($0.name)=\($0.text.goQuoted)" }.joined(separator: ", ")
-                    Output.problem(
-                        "\(rule.location): warning: duplicate rule \(rule.name) {\(labels)}; "
-                            + "two rules that give the same series disturb each other, remove one")
-                }
+                if !syntaxOnly { finds += lints.look(at: rules.groups) }
             } catch {
                 Output.problem(error.description)
                 isGood = false
             }
         }
         if !isGood { throw ExitCode(1) }
+        try lints.end(finds)
+    }
+}
+
+/// What is looked at beyond whether a file is right.
+///
+/// - SeeAlso: Prometheus, `cmd/promtool/main.go`, `--lint`.
+struct LintOptions: ParsableArguments {
+    enum Lint: String, ExpressibleByArgument, CaseIterable {
+        case all
+        case duplicateRules = "duplicate-rules"
+        case tooLongScrapeInterval = "too-long-scrape-interval"
+        case none
+    }
+
+    @Option(help: "Which habits to look for.") var lint = Lint.all
+    @Flag(help: "Exit with 3 when a lint finds something.") var lintFatal = false
+
+    /// Tells duplicate rules; answers how many.
+    func look(at groups: [GroupDefinition]) -> Int {
+        guard lint == .all || lint == .duplicateRules else { return 0 }
+        let duplicates = groups.duplicateRules
+        for rule in duplicates {
+            let labels = rule.labels.map { "\($0.name)=\($0.text.goQuoted)" }.joined(separator: ", ")
+            Output.problem(
+                "\(rule.location): warning: duplicate rule \(rule.name) {\(labels)}; "
+                    + "two rules that give the same series disturb each other, remove one")
+        }
+        return duplicates.count
+    }
+
+    /// Tells jobs whose series are stale before the next scrape; answers how many.
+    func look(at jobs: [ScrapeJob]) -> Int {
+        guard lint == .all || lint == .tooLongScrapeInterval else { return 0 }
+        let lookback = QueryOptions().lookback
+        let slow = jobs.filter { $0.interval >= lookback }
+        for job in slow {
+            Output.problem(
+                "warning: the job '\(job.name)' is scraped every \(DurationText.format(job.interval)), and queries look "
+                    + "back \(DurationText.format(lookback)): its series are missing in between; make scrape_interval 2m"
+            )
+        }
+        return slow.count
+    }
+
+    func end(_ finds: Int) throws {
         if finds > 0, lintFatal { throw ExitCode(3) }
     }
 }
