@@ -22,7 +22,7 @@ import Testing
             ("/api/v1/series", [], 400, "bad_data", "no match[] parameter provided"),
             ("/api/v1/series", [("match[]", "1")], 400, "bad_data", "invalid parameter \"match[]\""),
             ("/api/v1/label//values", [], 400, "bad_data", "invalid label name: \"\""),
-            ("/api/v1/status/tsdb", [("limit", "0")], 400, "bad_data", "limit must be positive"),
+            ("/api/v1/status/tsdb", [("limit", "0")], 400, "bad_data", "limit must be a positive number"),
         ] as [(String, [(String, String)], Int, String, String)])
     func errors(path: String, query: [(String, String)], status: Int, type: String, message: String) async throws {
         let bench = try await WebBench()
