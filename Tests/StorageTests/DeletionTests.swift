@@ -73,7 +73,8 @@ import Testing
         try fill(store, rounds: 0..<500)
         try delete(store, "a", 100...399)
         try delete(store, "a", 450...100_000)
-        if cleans { #expect(store.cleanTombstones() == 1) }
+        // Chunks of 120 samples: two of the closed ones lie in the first range.
+        if cleans { #expect(store.cleanTombstones() == 2) }
         let kept = Array(0..<100) + Array(400..<450)
         #expect(try rounds(store, "a") == kept && rounds(store, "b").count == 500)
         #expect(try rounds(store, "a", .newest) == [449] && rounds(store, "a", .newest, through: 300) == [99])

@@ -1,5 +1,6 @@
 import Basics
 import Model
+import Storage
 import TestSupport
 import Testing
 
@@ -128,13 +129,14 @@ import Testing
                 $0["value"]?[1]?.string
             } ?? []
         }
-        #expect(try await bench.answer(path, method: method).status == 400)
+        #expect(await bench.answer(path, method: method).status == 400)
         #expect(await bench.answer(path, [("match[]", "m{")], method: method).status == 400)
         #expect(await bench.answer(path, [("match[]", "m")]).status == 405)
         let range = [("match[]", "m{job=\"a\"}"), ("start", "590"), ("end", "700")]
         let done = await bench.answer(path, range, method: method)
         #expect(done.status == 204 && done.body.isEmpty)
-        #expect(try await values("sort(m)") == ["580", "600"] && values("sum(count_over_time(m[1h]))") == ["4"])
+        #expect(try await values("sort(m)") == ["580", "600"])
+        #expect(try await values("sum(count_over_time(m[1h]))") == ["4"])
         #expect(await bench.answer(path, [("match[]", "m"), ("match[]", "x")], method: method).status == 204)
         #expect(await bench.answer("/api/v1/admin/tsdb/clean_tombstones", method: method).status == 204)
         #expect(try await values("m").isEmpty)
