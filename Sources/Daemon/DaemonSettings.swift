@@ -52,7 +52,7 @@ public struct DaemonSettings: Sendable {
         try readTargets(map, files)
         if alone { _ = try map.takePaths("rule_files") } else { try readRules(map, files) }
         if let part = try map.takeMap("storage") {
-            try part.refuse(["tsdb", "exemplars"], "write max_age, max_bytes and max_series under storage itself")
+            try part.refuse(["tsdb"], "write max_age, max_bytes and max_series under storage itself")
             storage = try StorageSettings(from: part)
         }
         database = try DatabaseSettings(from: map)

@@ -39,6 +39,17 @@ enum ProcessFigures {
         return families
     }
 
+    /// Threads of this process; 0 where nothing tells.
+    static func threads(files: any FileSystem) -> Int {
+        let line = text("/proc/self/status", files)?.split(separator: "\n").first { $0.hasPrefix("Threads:") }
+        return line?.split(whereSeparator: { $0 == "\t" || $0 == " " }).last.flatMap { Int($0) } ?? 0
+    }
+
+    /// The machine's name; empty where nothing tells.
+    static func hostname(files: any FileSystem) -> String {
+        text("/proc/sys/kernel/hostname", files)?.split(separator: "\n").first.map(String.init) ?? ""
+    }
+
     private static func text(_ path: String, _ files: any FileSystem) -> String? {
         (try? files.contents(of: path)).map { String(decoding: $0, as: UTF8.self) }
     }

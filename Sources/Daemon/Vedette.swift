@@ -22,6 +22,8 @@ public struct StartOptions: Sendable {
     public var externalURL: String
     /// Whether the workloads run as a child of this process; the demo and tests do without.
     public var hostsWorkloads = false
+    /// Whether samples may be deleted over HTTP.
+    public var allowsAdmin = false
 
     /// Options by their parts.
     public init(configuration: String, dataDirectory: String, externalURL: String) {
@@ -186,7 +188,8 @@ public final class Vedette: Sendable {
     private func loop(_ mailbox: ScrapeLoop.Mailbox, _ fetcher: any Fetcher) -> ScrapeLoop {
         ScrapeLoop(
             mailbox: mailbox, fetcher: fetcher, clock: world.clock, sink: store, figures: scrapeFigures, log: world.log,
-            readFile: { [files = world.files] in try files.contents(of: $0) })
+            readFile: { [files = world.files] in try files.contents(of: $0) },
+            exemplars: store.keepsExemplars ? store : nil)
     }
 
     private func discovery(_ settings: DaemonSettings) -> Discovery {
@@ -263,10 +266,24 @@ public final class Vedette: Sendable {
                 reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt)
         context.externalLabels = settings.withLock { $0.externalLabels }
         context.replay = { [store] in store.replay }
+        context.storage = store
+        context.allowsAdmin = options.allowsAdmin
+        context.runtime = { [self] in runtimeFacts() }
         if options.hostsWorkloads, !settings.withLock({ $0.workloads.isEmpty }) {
             context.workloads = Forwarder(world.workloads, socket: WorkloadCommand.socket(options))
         }
         return API(context)
+    }
+
+    private func runtimeFacts() -> RuntimeFacts {
+        var facts = RuntimeFacts()
+        (facts.isReloadGood, facts.reloadedAt) = reload.withLock { ($0.isGood, $0.at) }
+        facts.corruptions = journal.recovery.damagedRecords + store.replay.report.repairs.count
+        facts.retention = DurationText.format(settings.withLock { $0.storage.maximumAge })
+        facts.threads = ProcessFigures.threads(files: world.files)
+        facts.processors = processorCount()
+        facts.hostname = ProcessFigures.hostname(files: world.files)
+        return facts
     }
 
     private func metrics() -> [MetricFamily] {

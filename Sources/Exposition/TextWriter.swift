@@ -63,9 +63,9 @@ public struct ExpositionAnswer: Sendable, Hashable {
         return saysEscaping ? "\(type); escaping=\(escaping.rawValue)" : type
     }
 
-    /// A page of families, each with its HELP and TYPE; families of the same name are written as one, in the order of
-    /// names.
-    public func page(_ families: [MetricFamily]) -> [UInt8] {
+    /// A page of families, each with its TYPE, and its HELP where it has one; families of the same name are written as
+    /// one, in the order of names. The label `always` stands on every line, empty where there is none.
+    public func page(_ families: [MetricFamily], always: String? = nil) -> [UInt8] {
         var byName: [String: MetricFamily] = [:]
         for family in families {
             byName[family.name, default: MetricFamily(family.kind, family.name, family.help, [])].lines += family.lines
@@ -81,15 +81,20 @@ public struct ExpositionAnswer: Sendable, Hashable {
             }
             let type = isOpen && family.kind == .untyped ? "unknown" : family.kind.rawValue
             let shown = name.isLegacyMetricName ? name : "\"\(ExpositionAnswer.escape(name, quotes: true))\""
-            output += "# HELP \(shown) \(ExpositionAnswer.escape(family.help, quotes: isOpen))\n".utf8
+            if !family.help.isEmpty {
+                output += "# HELP \(shown) \(ExpositionAnswer.escape(family.help, quotes: isOpen))\n".utf8
+            }
             output += "# TYPE \(shown) \(type)\n".utf8
-            for line in family.lines { write(line, of: name + suffix, to: &output) }
+            let hasBounds = isOpen && (family.kind == .histogram || family.kind == .summary)
+            for line in family.lines { write(line, of: name + suffix, hasBounds, always, to: &output) }
         }
         if isOpen { output += "# EOF\n".utf8 }
         return output
     }
 
-    private func write(_ line: MetricFamily.Line, of family: String, to output: inout [UInt8]) {
+    private func write(
+        _ line: MetricFamily.Line, of family: String, _ hasBounds: Bool, _ always: String?, to output: inout [UInt8]
+    ) {
         let isOpen = scrapeProtocol.format == .openMetrics
         let name = family + line.suffix
         var parts: [String] = []
@@ -98,17 +103,26 @@ public struct ExpositionAnswer: Sendable, Hashable {
         } else {
             parts.append("\"\(ExpositionAnswer.escape(name, quotes: true))\"")
         }
-        for label in line.labels.sorted {
+        var labels = line.labels.sorted
+        if let always, line.labels[always].isEmpty {
+            labels.insert(Label(always, ""), at: labels.firstIndex { always.isBefore($0.name) } ?? labels.endIndex)
+        }
+        for label in labels {
             let name = escaping.escape(label.name)
             let shown = name.isLegacyLabelName ? name : "\"\(ExpositionAnswer.escape(name, quotes: true))\""
             var value = label.value
-            if isOpen, label.name == "le" || label.name == "quantile", let bound = GoNumber.parse(value) {
+            if hasBounds, label.name == "le" || label.name == "quantile", let bound = GoNumber.parse(value) {
                 value = BucketBound.text(bound)
             }
             parts.append("\(shown)=\"\(ExpositionAnswer.escape(value, quotes: true))\"")
         }
         if !parts.isEmpty { output += "{\(parts.joined(separator: ","))}".utf8 }
-        output += " \(isOpen ? BucketBound.text(line.value) : GoNumber.shortest(line.value))\n".utf8
+        output += " \(isOpen ? BucketBound.text(line.value) : GoNumber.shortest(line.value))".utf8
+        if let time = line.timestamp?.milliseconds {
+            // Seconds in OpenMetrics.
+            output += " \(isOpen ? GoNumber.fixed(Double(time) / 1000) : String(time))".utf8
+        }
+        output.append(UInt8(ascii: "\n"))
     }
 
     private static func escape(_ text: String, quotes: Bool) -> String {

@@ -33,6 +33,17 @@ public struct SeriesExemplar: Hashable, Sendable {
     }
 }
 
+/// The exemplars of one series, the oldest first.
+public struct SeriesExemplars: Hashable, Sendable {
+    /// The series' labels.
+    public var series: Labels
+    /// The events.
+    public var exemplars: [Exemplar]
+
+    /// Exemplars by their parts.
+    public init(series: Labels, exemplars: [Exemplar]) { (self.series, self.exemplars) = (series, exemplars) }
+}
+
 /// Where exemplars go.
 public protocol ExemplarSink: Sendable {
     /// Takes the exemplars of one stored page that were not on the page before, in its order; never those of a page

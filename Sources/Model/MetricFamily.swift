@@ -1,3 +1,5 @@
+public import Basics
+
 /// One metric with its samples, ready to be exposed: how every room tells its own figures.
 public struct MetricFamily: Sendable {
     /// Prometheus' types.
@@ -6,9 +8,11 @@ public struct MetricFamily: Sendable {
     public struct Line: Sendable {
         /// What follows the family's name, the labels and the value.
         public var suffix: String, labels: Labels, value: Double
+        /// When it was so; nil: now.
+        public var timestamp: Timestamp?
         /// A line by its parts.
-        public init(suffix: String, labels: Labels, value: Double) {
-            (self.suffix, self.labels, self.value) = (suffix, labels, value)
+        public init(suffix: String, labels: Labels, value: Double, timestamp: Timestamp? = nil) {
+            (self.suffix, self.labels, self.value, self.timestamp) = (suffix, labels, value, timestamp)
         }
     }
 

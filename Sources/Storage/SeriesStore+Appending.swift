@@ -54,7 +54,7 @@ extension SeriesStore: SampleSink {
     }
 
     /// Writes the series that the log does not know yet; all of them after it was broken.
-    private func writePending(_ log: inout LogState) -> Bool {
+    func writePending(_ log: inout LogState) -> Bool {
         guard log.isBroken || !log.pending.isEmpty else { return true }
         // Each attempt writes every series: with many targets and a full disk not at each scrape of each of them.
         guard !log.isBroken || clock.uptimeNanoseconds() >= log.retryNanoseconds else { return false }
@@ -69,7 +69,7 @@ extension SeriesStore: SampleSink {
         }
     }
 
-    private func attempt(_ log: inout LogState, _ body: (inout LogState) throws(FileError) -> Void) -> Bool {
+    func attempt(_ log: inout LogState, _ body: (inout LogState) throws(FileError) -> Void) -> Bool {
         do throws(FileError) {
             try body(&log)
             figures.logRecords.add()
@@ -99,13 +99,7 @@ extension SeriesStore: SampleSink {
         for (reference, labels) in series {
             if record.isEmpty { record.append(LogFormat.Record.series.rawValue) }
             record.appendBigEndian(reference)
-            record.appendUvarint(UInt64(labels.count))
-            for label in labels.sorted {
-                for text in [label.name, label.value] {
-                    record.appendUvarint(UInt64(text.utf8.count))
-                    record += text.utf8
-                }
-            }
+            record.append(labels)
             if record.count > 1 << 20 {
                 try writer.write(record)
                 record.removeAll(keepingCapacity: true)

@@ -60,6 +60,7 @@ extension SeriesStore: MetricsSource {
                 $0.labelBytes
             )
         }
+        let exemplars = exemplarRing.withLock { $0.count }
         let (segment, logBytes, isBroken) = log.withLock { ($0.writer.segment, $0.writer.segmentSize, $0.isBroken) }
         let counters: [(String, String, Int)] = [
             ("samples_appended_total", "Samples stored.", figures.stored.value),
@@ -78,6 +79,20 @@ extension SeriesStore: MetricsSource {
             ("series_refused_total", "Series refused at the limit.", figures.refusedSeries.value),
             ("chunks_forgotten_total", "Chunks let go by age or size.", figures.forgottenChunks.value),
             ("log_records_total", "Records written to the log.", figures.logRecords.value),
+            ("exemplars_appended_total", "Exemplars stored.", figures.exemplars.value),
+            (
+                "exemplars_out_of_order_total", "Exemplars refused: before the newest of the series.",
+                figures.outOfOrderExemplars.value
+            ),
+            (
+                "exemplars_too_long_total", "Exemplars refused: labels of more than \(Exemplar.labelLimit) characters.",
+                figures.longExemplars.value
+            ),
+            (
+                "exemplars_unlogged_total", "Exemplars in memory alone: the disk refused the log.",
+                figures.unloggedExemplars.value
+            ),
+            ("deletions_total", "Deletions of samples, counted by series.", figures.deletions.value),
             (
                 "log_write_failures_total", "Writes and syncs of the log that the disk refused.",
                 figures.logFailures.value
@@ -90,6 +105,8 @@ extension SeriesStore: MetricsSource {
         ]
         let gauges: [(String, String, Int)] = [
             ("series", "Series in memory.", series),
+            ("exemplars", "Exemplars in memory.", exemplars),
+            ("exemplars_limit", "The newest so many exemplars are kept.", settings.maximumExemplars),
             ("series_limit", "Series beyond this many are refused.", settings.maximumSeries),
             ("chunks", "Closed chunks in memory.", chunks),
             ("head_bytes", "Bytes of chunks in memory.", bytes),

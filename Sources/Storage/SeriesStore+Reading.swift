@@ -10,6 +10,8 @@ extension SeriesStore: SampleSource {
         var open: [UInt8]
         var openCount: Int
         var newest: Sample?
+        /// Times that were deleted, and yet may be in the chunks.
+        var deleted: [ClosedRange<Int64>] = []
     }
 
     /// See `SampleSource`. The lock is held while chunks are listed and open ones copied; decoding is outside of it.
@@ -53,7 +55,8 @@ extension SeriesStore: SampleSource {
         _ slot: Int, in head: borrowing Head, after: Int64, through: Int64, reading: Reading
     ) -> Found? {
         let entry = head.series[slot]
-        if reading == .newest, entry.lastTime <= through {
+        let deleted = head.deleted[slot]
+        if reading == .newest, entry.lastTime <= through, !deleted.holds(entry.lastTime) {
             guard entry.lastTime > after else { return nil }
             let newest = Sample(Timestamp(milliseconds: entry.lastTime), entry.lastValue)
             return Found(labels: head.labels(at: slot), closed: [], open: [], openCount: 0, newest: newest)
@@ -69,7 +72,7 @@ extension SeriesStore: SampleSource {
         guard !closed.isEmpty || !open.isEmpty else { return nil }
         return Found(
             labels: head.labels(at: slot), closed: closed, open: open, openCount: Int(entry.open.sampleCount),
-            newest: nil)
+            newest: nil, deleted: deleted)
     }
 
     static func decode(_ found: Found, after: Int64, through: Int64, newestOnly: Bool) -> SeriesColumns? {
@@ -97,6 +100,10 @@ extension SeriesStore: SampleSource {
                 }
             }
             written = times.count
+        }
+        if !found.deleted.isEmpty {
+            let kept = times.indices.filter { !found.deleted.holds(times[$0]) }
+            (times, values) = (kept.map { times[$0] }, kept.map { values[$0] })
         }
         guard let last = times.last else { return nil }
         if newestOnly { (times, values) = ([last], [values[values.count - 1]]) }

@@ -35,11 +35,14 @@ extension SeriesStore {
     public func replayLog() {
         progress.withLock { $0.state = .underWay }
         let older = ReplayedHead()
+        var exemplars = ExemplarRing(capacity: settings.maximumExemplars)
         let oldest = clock.now().milliseconds - settings.maximumAge
         do throws(FileError) {
             let replay = LogReplay(directory: "\(directory)/wal", files: files, through: firstSegment - 1)
             let report = try older.head.withLock { (head) throws(FileError) in
-                try replay.run(into: &head, oldest: oldest) { segment in progress.withLock { $0.current = segment } }
+                try replay.run(into: &head, exemplars: &exemplars, oldest: oldest) { segment in
+                    progress.withLock { $0.current = segment }
+                }
             }
             progress.withLock { $0.report = report }
         } catch {
@@ -58,6 +61,10 @@ extension SeriesStore {
             }
         }
         head.withLock { $0.keepForReaders(older) }
+        exemplarRing.withLock { ring in
+            exemplars.take(ring)
+            ring = exemplars
+        }
         progress.withLock { progress in
             progress.report.staleSamples += late
             progress.state = .done

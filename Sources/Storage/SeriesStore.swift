@@ -23,6 +23,7 @@ public final class SeriesStore: Sendable {
 
     let head: Mutex<Head>
     let log: Mutex<LogState>
+    let exemplarRing: Mutex<ExemplarRing>
     let figures = StorageFigures()
     let settings: StorageSettings
     let clock: any TimeSource
@@ -56,6 +57,7 @@ public final class SeriesStore: Sendable {
             throw error.operation == "lock" && error.code == 0 ? .locked(directory: directory) : .file(error)
         }
         head = Mutex(Head(asBeside: true))
+        exemplarRing = Mutex(ExemplarRing(capacity: settings.maximumExemplars))
         log = Mutex(LogState(writer: writer))
     }
 
@@ -103,11 +105,27 @@ public final class SeriesStore: Sendable {
     /// How often the log is to be synced.
     public var syncInterval: Milliseconds { settings.syncInterval }
 
+    /// What is in memory now. O(series).
+    public var bounds: StorageBounds {
+        let (series, inside) = head.withLock { ($0.liveCount, $0.bounds()) }
+        let oldest = inside.times.map { Timestamp(milliseconds: $0.lowerBound) }
+        let newest = inside.times.map { Timestamp(milliseconds: $0.upperBound) }
+        return StorageBounds(series: series, chunks: inside.chunks, oldest: oldest, newest: newest)
+    }
+
     /// The bounds in words, for the daemon's first lines.
     public var boundsText: String {
         "history is kept for \(DurationText.format(settings.maximumAge)) and \(settings.maximumBytes >> 20) MiB of chunks,"
             + " whichever is less"
     }
+}
+
+/// How much is in memory, and of what time.
+public struct StorageBounds: Sendable, Hashable {
+    /// Series, and their chunks with the open ones.
+    public var series: Int, chunks: Int
+    /// The times of the first and of the last sample; nil without any.
+    public var oldest: Timestamp?, newest: Timestamp?
 }
 
 /// Counts of the store.
@@ -116,4 +134,6 @@ final class StorageFigures: Sendable {
     let refusedSeries = Counter(), logFailures = Counter(), logRecords = Counter(), unloggedSamples = Counter()
     let forgottenChunks = Counter(), forcedForgets = Counter(), syncs = Counter(), syncNanoseconds = Counter()
     let checkpoints = Counter()
+    let exemplars = Counter(), outOfOrderExemplars = Counter(), longExemplars = Counter(), unloggedExemplars = Counter()
+    let deletions = Counter()
 }

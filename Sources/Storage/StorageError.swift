@@ -1,11 +1,15 @@
 public import Basics
 
-/// Why the store does not open.
+/// Why the store does not open, or does not delete.
 public enum StorageError: Error, Sendable, CustomStringConvertible {
     /// Another process has the directory.
     case locked(directory: String)
     /// The file system refuses.
     case file(FileError)
+    /// The log of earlier runs is not read to its end.
+    case replaying
+    /// The log cannot be written, and what is not in it would be back after a restart.
+    case logRefused
 
     /// One sentence with the cure.
     public var description: String {
@@ -14,6 +18,8 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
             "\(directory): another daemon uses this data directory; stop it or choose another --data-dir"
         case .file(let error):
             "\(error.path): cannot \(error.operation): \(error.reason); check the directory's owner, mode and free space"
+        case .replaying: "the log of earlier runs is still being read; try again when it is done"
+        case .logRefused: "the disk refuses the log, and nothing was deleted; make room and try again"
         }
     }
 }

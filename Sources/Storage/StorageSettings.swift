@@ -12,6 +12,8 @@ public struct StorageSettings: Sendable, Hashable {
     public var maximumSeries = 2_000_000
     /// What a loss of power can cost at the most: the log is synced so often. The default is 5 s.
     public var syncInterval: Milliseconds = 5000
+    /// The newest so many exemplars are kept; 0: none. The default is 100,000, as in Prometheus.
+    public var maximumExemplars = 100_000
     /// Samples further ahead of the clock are refused, as in Prometheus.
     public var maximumAhead: Milliseconds = 600_000
 
@@ -26,6 +28,11 @@ extension StorageSettings {
         maximumBytes = try map.takeBytes("max_bytes", default: maximumBytes)
         maximumSeries = try map.take("max_series", default: maximumSeries)
         syncInterval = try map.takeDuration("sync_interval", default: syncInterval)
+        if let part = try map.takeMap("exemplars") {
+            // Below 0 means off, as in Prometheus.
+            maximumExemplars = max(0, try part.take("max_exemplars", default: maximumExemplars))
+            try part.finish()
+        }
         guard maximumAge >= 60_000 else { throw map.error("max_age", "must be at least 1m") }
         guard maximumBytes >= 1 << 20 else { throw map.error("max_bytes", "must be at least 1MB") }
         guard maximumSeries > 0 else { throw map.error("max_series", "must be above 0") }

@@ -17,6 +17,8 @@ struct RunCommand: AsyncParsableCommand {
     var externalUrl: String?
     @Option(help: "Log lines as text or json.") var logFormat = LogFormat.text
 
+    @Flag(help: "Let samples be deleted over HTTP, by anybody who reaches the address.") var enableAdminApi = false
+
     func run() async throws {
         tuneAllocator()
         // Until the daemon listens for it, a SIGHUP must not end it: the log may be replaying.
@@ -34,6 +36,7 @@ struct RunCommand: AsyncParsableCommand {
             var options = StartOptions(
                 configuration: config, dataDirectory: dataDir, externalURL: externalUrl ?? "http://\(listen)")
             options.hostsWorkloads = true
+            options.allowsAdmin = enableAdminApi
             vedette = try Vedette(options, settings: settings, world: world)
         } catch {
             throw Refusal("\(error)")

@@ -40,6 +40,31 @@ struct PromtoolTests {
         #expect(lines.last == #"{__name__="c", job="x", text="quoted \"ü\""} 9 1790000006000"#)
     }
 
+    @Test("it reads a log with exemplars and deletions, and leaves out what was deleted") func deletions() throws {
+        let folder = try Folder()
+        let clock = SimulatedExecutor(seed: 1, start: Timestamp(milliseconds: 1_790_000_000_000))
+        let store = try SeriesStore(
+            directory: "\(folder.path)/data", settings: StorageSettings(), files: SystemFiles(), clock: clock)
+        store.replayLog()
+        for round in 0..<10 {
+            var batch = SampleBatch(timestamp: Timestamp(milliseconds: 1_790_000_000_000 + Int64(round) * 1000))
+            for name in ["a", "b"] {
+                let labels: Labels = ["__name__": name]
+                let reference = try #require(store.reference(of: labels))
+                batch.append(reference, Double(round))
+                let exemplar = Exemplar(labels: ["trace_id": "\(round)"], value: 1, timestamp: batch.timestamp)
+                store.append([SeriesExemplar(reference: reference, series: labels, exemplar: exemplar)])
+            }
+            #expect(store.append(batch).stored == 2)
+        }
+        try store.delete(
+            [Matcher("__name__", equals: "b")], from: Timestamp(milliseconds: 1_790_000_003_000),
+            through: .distantFuture)
+        let lines = try dump(folder)
+        #expect(lines.count == 13 && lines.filter { $0.hasPrefix("{__name__=\"b\"}") }.count == 3)
+        #expect(lines.last == "{__name__=\"b\"} 2 1790000002000")
+    }
+
     @Test("it finds in a page what `check metrics` finds, and nothing in our own") func metrics() throws {
         let pages = [
             ("a_total 1\n", 1),

@@ -1,6 +1,7 @@
 import Basics
 import Model
 import Rules
+import Storage
 import TestSupport
 import Testing
 
@@ -22,7 +23,7 @@ import Testing
             ("/api/v1/series", [], 400, "bad_data", "no match[] parameter provided"),
             ("/api/v1/series", [("match[]", "1")], 400, "bad_data", "invalid parameter \"match[]\""),
             ("/api/v1/label//values", [], 400, "bad_data", "invalid label name: \"\""),
-            ("/api/v1/status/tsdb", [("limit", "0")], 400, "bad_data", "limit must be positive"),
+            ("/api/v1/status/tsdb", [("limit", "0")], 400, "bad_data", "limit must be a positive number"),
         ] as [(String, [(String, String)], Int, String, String)])
     func errors(path: String, query: [(String, String)], status: Int, type: String, message: String) async throws {
         let bench = try await WebBench()
@@ -136,9 +137,12 @@ import Testing
     }
 
     @Test("what clients of Prometheus ask for besides") func status() async throws {
-        let bench = try await WebBench()
-        for job in ["a", "b"] { bench.store.add(["__name__": "m", "job": job], Timestamp(seconds: 600), 1) }
-        bench.store.add(["__name__": "n", "job": "a"], Timestamp(seconds: 600), 1)
+        let bench = try await WebBench(readsStorage: true)
+        var batch = SampleBatch(timestamp: Timestamp(seconds: 600))
+        for (name, job) in [("m", "a"), ("m", "b"), ("n", "a")] {
+            batch.append(try #require(bench.storage.reference(of: ["__name__": name, "job": job])), 1)
+        }
+        #expect(bench.storage.append(batch).stored == 3)
         #expect(try await bench.json("/api/v1/metadata").body["data"] == .object([]))
         #expect(try await bench.json("/api/v1/query_exemplars", [("query", "m")]).body["data"] == .array([]))
         #expect(try await bench.json("/api/v1/status/config").body["data"]?["yaml"]?.string?.hasPrefix("#") == true)

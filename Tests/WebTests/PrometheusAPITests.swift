@@ -81,10 +81,10 @@ import Testing
         #expect(
             String(decoding: all.body, as: UTF8.self) == """
                 # TYPE m untyped
-                m{instance="i",job="b\\n\\""} 1 590500
-                m{instance="",job="a"} +Inf 599000
+                m{instance="i",job="b\\n\\"",region="eu"} 1 590500
+                m{instance="",job="a",region="eu"} +Inf 599000
                 # TYPE other untyped
-                other{instance=""} 0.25 599000
+                other{instance="",region="eu"} 0.25 599000
 
                 """)
         #expect(await bench.answer("/federate", [("match[]", "m{")]).status == 400)

@@ -7,6 +7,7 @@ import Rollback
 import Rules
 import Scraping
 import Settings
+import Storage
 import Synchronization
 import TestSupport
 import Transport
@@ -24,16 +25,21 @@ struct WebBench {
     let files = MemoryFiles()
     let redis = TableRedis()
     let rollback: RollbackEngine
+    /// The store of what goes beyond queries, in memory too; read to its end.
+    let storage: SeriesStore
 
     init(
-        rules: String = "groups: []", jobs: String = "scrape_configs: []", rollback: String = "{}"
+        rules: String = "groups: []", jobs: String = "scrape_configs: []", rollback: String = "{}",
+        allowsAdmin: Bool = false, readsStorage: Bool = false
     ) async throws {
         clock.advance(by: 600_000)
         let journal = AlertRecorder()
         let dispatcher = Dispatcher(
             .none, store: journal, clock: clock, transport: NoNetwork(), random: SharedRandom(seed: 1),
             externalURL: "http://vedette", files: { _ in [] })
-        let engine = QueryEngine(source: store, clock: clock)
+        storage = try SeriesStore(directory: "s", settings: StorageSettings(), files: MemoryFiles(), clock: clock)
+        storage.replayLog()
+        let engine = QueryEngine(source: readsStorage ? storage : store, clock: clock)
         self.rollback = RollbackEngine(
             try RollbackSettings(from: SettingsDocument(rollback, file: "v.yaml").map()),
             RollbackContext(
@@ -50,16 +56,21 @@ struct WebBench {
         }
         manager.use(
             Discovery(jobs: read, checks: [], files: MemoryFiles(), figures: ScrapeFigures(), log: RecordingLog()))
-        api = API(
-            APIContext(
-                engine: engine, targets: manager, rules: scheduler, rollback: self.rollback,
-                dispatcher: dispatcher, clock: clock, metrics: { [] }, unreadiness: { nil }, reload: { nil },
-                version: "1", startedAt: clock.now()))
+        var context = APIContext(
+            engine: engine, targets: manager, rules: scheduler, rollback: self.rollback,
+            dispatcher: dispatcher, clock: clock,
+            metrics: { [MetricFamily(.counter, "a.b_total", "A.", 1)] }, unreadiness: { nil }, reload: { nil },
+            version: "1", startedAt: clock.now())
+        (context.storage, context.allowsAdmin) = (storage, allowsAdmin)
+        context.externalLabels = ["region": "eu"]
+        api = API(context)
     }
 
-    func answer(_ path: String, _ parameters: [(String, String)] = [], method: String = "GET") async -> APIResponse {
+    func answer(
+        _ path: String, _ parameters: [(String, String)] = [], method: String = "GET", accept: String? = nil
+    ) async -> APIResponse {
         let query = parameters.map { "\($0.0.percentEncoded)=\($0.1.percentEncoded)" }.joined(separator: "&")
-        return await api.answer(APIRequest(method: method, path: path, query: query))
+        return await api.answer(APIRequest(method: method, path: path, query: query, accept: accept))
     }
 
     /// The status and the envelope.

@@ -51,6 +51,8 @@ struct Head: ~Copyable {
     /// A head out of use whose chunks are still being read.
     private var retired: ReplayedHead?
     private let isBeside: Bool
+    /// What was deleted and may still lie in chunks.
+    private(set) var deleted = Tombstones()
 
     /// The last generation of a slot, which is not used again after it: Prometheus takes references of at most five
     /// bytes, of which four tell the slot and one bit the head.
@@ -277,17 +279,89 @@ struct Head: ~Copyable {
         return chunks
     }
 
-    /// Whether the series has a sample in `[from, through]`, judged by its chunks' bounds.
+    /// Whether the series has a sample in `[from, through]`, judged by its chunks' bounds; chunks that are deleted
+    /// altogether do not count.
     func overlaps(_ slot: Int, from: Int64, through: Int64) -> Bool {
         let entry = series[slot]
-        if !entry.open.isEmpty, entry.open.firstTime <= through, entry.open.lastTime >= from { return true }
+        let gone = deleted[slot]
+        if !entry.open.isEmpty, entry.open.firstTime <= through, entry.open.lastTime >= from,
+            !gone.covers(entry.open.firstTime, entry.open.lastTime)
+        {
+            return true
+        }
         var number = entry.firstClosed
         while number != 0 {
-            let node = nodes[Int(number - 1)]
-            if node.chunk.firstTime <= through, node.chunk.lastTime >= from { return true }
-            number = node.next
+            let chunk = nodes[Int(number - 1)].chunk
+            if chunk.firstTime <= through, chunk.lastTime >= from, !gone.covers(chunk.firstTime, chunk.lastTime) {
+                return true
+            }
+            number = nodes[Int(number - 1)].next
         }
         return false
+    }
+
+    /// The time of the series' first sample, nil without any.
+    func firstTime(of slot: Int) -> Int64? {
+        let entry = series[slot]
+        if entry.firstClosed != 0 { return nodes[Int(entry.firstClosed - 1)].chunk.firstTime }
+        return entry.open.isEmpty ? nil : entry.open.firstTime
+    }
+
+    /// Chunks with samples, open ones among them, and the times of the first and the last sample; nil without any.
+    /// O(series).
+    func bounds() -> (chunks: Int, times: ClosedRange<Int64>?) {
+        var chunks = chunkCount
+        var first = Int64.max
+        var last = Int64.min
+        for slot in index.slots.map(Int.init) {
+            guard let begin = firstTime(of: slot) else { continue }
+            if !series[slot].open.isEmpty { chunks += 1 }
+            first = min(first, begin)
+            last = max(last, series[slot].lastTime)
+        }
+        guard first <= last else { return (chunks, nil) }
+        return (chunks, first...last)
+    }
+
+    // MARK: Deleting
+
+    /// Hides samples of a series.
+    mutating func bury(_ range: ClosedRange<Int64>, of slot: Int) { deleted.add(range, to: slot) }
+
+    /// Lets go of closed chunks that are deleted altogether; answers how many.
+    mutating func removeBuried() -> Int {
+        var removed = 0
+        for slot in deleted.slots.map(Int.init) { removed += removeBuried(of: slot) }
+        return removed
+    }
+
+    private mutating func removeBuried(of slot: Int) -> Int {
+        let all = chunkNumbers(of: slot)
+        let gone = deleted[slot]
+        let isBuried = all.map { gone.covers(nodes[Int($0 - 1)].chunk.firstTime, nodes[Int($0 - 1)].chunk.lastTime) }
+        let kept = all.indices.filter { !isBuried[$0] }.map { all[$0] }
+        guard kept.count < all.count else { return 0 }
+        for (index, number) in all.enumerated() where isBuried[index] {
+            discard(nodes[Int(number - 1)].chunk)
+            nodes[Int(number - 1)].next = freeNode
+            freeNode = number
+        }
+        for (number, next) in zip(kept, kept.dropFirst()) { nodes[Int(number - 1)].next = next }
+        series[slot].firstClosed = kept.first ?? 0
+        series[slot].lastClosed = kept.last ?? 0
+        if let last = kept.last { nodes[Int(last - 1)].next = 0 }
+        chunkCount -= all.count - kept.count
+        return all.count - kept.count
+    }
+
+    private func chunkNumbers(of slot: Int) -> [UInt32] {
+        var numbers: [UInt32] = []
+        var number = series[slot].firstClosed
+        while number != 0 {
+            numbers.append(number)
+            number = nodes[Int(number - 1)].next
+        }
+        return numbers
     }
 
     // MARK: Forgetting
@@ -324,10 +398,12 @@ struct Head: ~Copyable {
                 series[slot] = HeadSeries()
                 series[slot].generation = generation
                 if generation & Head.lastGeneration < Head.lastGeneration { freeSlots.append(UInt32(slot)) }
+                deleted.remove(slot)
             } else {
                 series[slot].isFresh = false
             }
         }
+        deleted.forget(before: time)
         if !gone.isEmpty {
             index.remove(gone)
             liveCount -= gone.count

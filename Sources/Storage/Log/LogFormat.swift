@@ -1,10 +1,11 @@
 internal import Basics
+internal import Model
 
 /// Prometheus' write-ahead log: segments of pages of fragments of records.
 ///
 ///     segment  = pages of 32 KiB, 128 MiB at the most, named by eight digits
 ///     fragment = kind u8 (bits 0-2: 1 full, 2 first, 3 middle, 4 last; bit 3: Snappy) | length u16 | crc u32 | data
-///     record   = kind u8 | …; 1: series, 2: samples
+///     record   = kind u8 | …; 1: series, 2: samples, 3: tombstones, 4: exemplars; 6, metadata, is passed over
 ///
 /// Numbers are big-endian, varints as Go's `encoding/binary`. A fragment never crosses a page, a record never a
 /// segment.
@@ -42,6 +43,20 @@ extension [UInt8] {
             rest >>= 7
         }
         append(UInt8(rest))
+    }
+
+    /// Go's `binary.AppendVarint`.
+    mutating func appendVarint(_ value: Int64) { appendUvarint(UInt64(bitPattern: (value << 1) ^ (value >> 63))) }
+
+    /// The number of labels, then names and values, each behind its length.
+    mutating func append(_ labels: Labels) {
+        appendUvarint(UInt64(labels.count))
+        for label in labels.sorted {
+            for text in [label.name, label.value] {
+                appendUvarint(UInt64(text.utf8.count))
+                self += text.utf8
+            }
+        }
     }
 }
 
@@ -83,6 +98,16 @@ struct RecordDecoder {
     mutating func varint() -> Int64 {
         let raw = uvarint()
         return Int64(bitPattern: raw >> 1) ^ -Int64(bitPattern: raw & 1)
+    }
+
+    mutating func labels() -> Labels {
+        let count = uvarint()
+        var labels: [Label] = []
+        for _ in 0..<Swift.min(count, 1 << 16) where !isBroken {
+            let name = text()
+            labels.append(Label(name, text()))
+        }
+        return Labels(labels)
     }
 
     mutating func text() -> String {

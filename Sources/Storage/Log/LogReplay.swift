@@ -7,6 +7,10 @@ public struct ReplayReport: Hashable, Sendable {
     public var series = 0, samples = 0, staleSamples = 0
     /// Samples of series that the log does not name, and records of kinds that are not read yet.
     public var unknownReferences = 0, skippedRecords = 0
+    /// Exemplars read, and deletions.
+    public var exemplars = 0, tombstones = 0
+    /// Records of metadata, which is kept by target and not here.
+    public var metadataRecords = 0
     /// Segments read.
     public var segments = 0
     /// What was cut away, one sentence each.
@@ -28,28 +32,38 @@ struct LogReplay {
         }.sorted()
     }
 
-    func run(
-        into head: inout Head, oldest: Int64, at begun: (_ segment: Int) -> Void = { _ in }
-    ) throws(FileError) -> ReplayReport {
+    /// What is known while it is read.
+    private struct State {
         var report = ReplayReport()
+        /// The slot that each of the log's references means.
         var known: [UInt64: Int] = [:]
+        var exemplars: ExemplarRing
+    }
+
+    func run(
+        into head: inout Head, exemplars: inout ExemplarRing, oldest: Int64,
+        at begun: (_ segment: Int) -> Void = { _ in }
+    ) throws(FileError) -> ReplayReport {
+        var state = State(exemplars: exemplars)
+        // What was read before an error counts all the same.
+        defer { exemplars = state.exemplars }
         let names = try files.list(directory)
         let checkpoint = names.filter { $0.hasPrefix("checkpoint.") && Int($0.dropFirst(11)) != nil }.last
         for name in names where name.hasSuffix(".tmp") { try remove("\(directory)/\(name)") }
         if let checkpoint {
             for name in try files.list("\(directory)/\(checkpoint)") {
-                try read("\(directory)/\(checkpoint)/\(name)", into: &head, oldest, &known, &report)
+                try read("\(directory)/\(checkpoint)/\(name)", into: &head, oldest, &state)
             }
         }
         let done = checkpoint.flatMap { Int($0.dropFirst(11)) } ?? -1
         for name in names {
             guard let number = Int(name), name.count == 8, number > done, number <= through else { continue }
             begun(number)
-            try read("\(directory)/\(name)", into: &head, oldest, &known, &report)
-            report.segments += 1
+            try read("\(directory)/\(name)", into: &head, oldest, &state)
+            state.report.segments += 1
         }
-        report.series = head.liveCount
-        return report
+        state.report.series = head.liveCount
+        return state.report
     }
 
     private func remove(_ path: String) throws(FileError) {
@@ -60,56 +74,47 @@ struct LogReplay {
     }
 
     private func read(
-        _ path: String, into head: inout Head, _ oldest: Int64, _ known: inout [UInt64: Int],
-        _ report: inout ReplayReport
+        _ path: String, into head: inout Head, _ oldest: Int64, _ state: inout State
     ) throws(FileError) {
         let bytes = try files.contents(of: path, limit: 2 * LogFormat.segmentBytes)
         var reader = LogReader(bytes)
-        while let record = reader.next() { apply(record, to: &head, oldest, &known, &report) }
+        while let record = reader.next() { apply(record, to: &head, oldest, &state) }
         guard let tear = reader.tear else { return }
         let lost = bytes.count - tear.offset
-        report.repairs.append("\(path): \(tear.reason) at byte \(tear.offset); \(lost) bytes cut away")
+        state.report.repairs.append("\(path): \(tear.reason) at byte \(tear.offset); \(lost) bytes cut away")
         let file = try files.open(path, .readWrite)
         try file.truncate(to: tear.offset)
         try file.synchronize()
     }
 
-    private func apply(
-        _ record: [UInt8], to head: inout Head, _ oldest: Int64, _ known: inout [UInt64: Int],
-        _ report: inout ReplayReport
-    ) {
+    private func apply(_ record: [UInt8], to head: inout Head, _ oldest: Int64, _ state: inout State) {
         switch record.first.flatMap(LogFormat.Record.init(rawValue:)) {
-        case .series: readSeries(record, to: &head, &known, &report)
-        case .samples: readSamples(record, to: &head, oldest, known, &report)
-        default: report.skippedRecords += 1
+        case .series: readSeries(record, to: &head, &state)
+        case .samples: readSamples(record, to: &head, oldest, &state)
+        case .tombstones: readTombstones(record, to: &head, &state)
+        case .exemplars: readExemplars(record, head, &state)
+        case .metadata: state.report.metadataRecords += 1
+        default: state.report.skippedRecords += 1
         }
     }
 
-    private func readSeries(
-        _ record: [UInt8], to head: inout Head, _ known: inout [UInt64: Int], _ report: inout ReplayReport
-    ) {
+    private func readSeries(_ record: [UInt8], to head: inout Head, _ state: inout State) {
         var decoder = RecordDecoder(record, from: 1)
         while decoder.hasMore {
             let reference = decoder.uint64()
-            let count = decoder.uvarint()
-            var labels: [Label] = []
-            for _ in 0..<min(count, 1 << 16) where !decoder.isBroken {
-                let name = decoder.text()
-                labels.append(Label(name, decoder.text()))
-            }
+            let series = decoder.labels()
             guard !decoder.isBroken else {
-                report.skippedRecords += 1
+                state.report.skippedRecords += 1
                 return
             }
-            let series = Labels(labels)
             let hash = SeriesIndex.hash(series)
             if let same = head.find(series, hash: hash) {
-                known[reference] = Head.slot(same)
+                state.known[reference] = Head.slot(same)
             } else if Head.isPlausible(reference), isFree(reference, head) {
-                known[reference] = Head.slot(head.create(series, hash: hash, as: reference))
+                state.known[reference] = Head.slot(head.create(series, hash: hash, as: reference))
             } else {
                 // Another writer numbers its series in its own way.
-                known[reference] = Head.slot(head.createUnlogged(series, hash: hash))
+                state.known[reference] = Head.slot(head.createUnlogged(series, hash: hash))
             }
         }
     }
@@ -121,9 +126,7 @@ struct LogReplay {
         return slot >= head.series.count || !head.series[slot].isLive
     }
 
-    private func readSamples(
-        _ record: [UInt8], to head: inout Head, _ oldest: Int64, _ known: [UInt64: Int], _ report: inout ReplayReport
-    ) {
+    private func readSamples(_ record: [UInt8], to head: inout Head, _ oldest: Int64, _ state: inout State) {
         var decoder = RecordDecoder(record, from: 1)
         guard decoder.hasMore else { return }
         let firstReference = decoder.uint64()
@@ -133,15 +136,57 @@ struct LogReplay {
             let time = firstTime &+ decoder.varint()
             let value = Double(bitPattern: decoder.uint64())
             guard !decoder.isBroken else {
-                report.skippedRecords += 1
+                state.report.skippedRecords += 1
                 return
             }
-            guard let slot = known[reference] else {
-                report.unknownReferences += 1
+            guard let slot = state.known[reference] else {
+                state.report.unknownReferences += 1
                 continue
             }
             guard time >= oldest else { continue }
-            if head.replay(slot, time, value) { report.samples += 1 } else { report.staleSamples += 1 }
+            if head.replay(slot, time, value) { state.report.samples += 1 } else { state.report.staleSamples += 1 }
+        }
+    }
+
+    private func readTombstones(_ record: [UInt8], to head: inout Head, _ state: inout State) {
+        var decoder = RecordDecoder(record, from: 1)
+        while decoder.hasMore {
+            let reference = decoder.uint64()
+            let (first, last) = (decoder.varint(), decoder.varint())
+            guard !decoder.isBroken, first <= last else {
+                state.report.skippedRecords += 1
+                return
+            }
+            guard let slot = state.known[reference] else {
+                state.report.unknownReferences += 1
+                continue
+            }
+            head.bury(first...last, of: slot)
+            state.report.tombstones += 1
+        }
+    }
+
+    private func readExemplars(_ record: [UInt8], _ head: borrowing Head, _ state: inout State) {
+        var decoder = RecordDecoder(record, from: 1)
+        guard decoder.hasMore else { return }
+        let firstReference = decoder.uint64()
+        let firstTime = Int64(bitPattern: decoder.uint64())
+        while decoder.hasMore {
+            let reference = UInt64(bitPattern: Int64(bitPattern: firstReference) &+ decoder.varint())
+            let time = Timestamp(milliseconds: firstTime &+ decoder.varint())
+            let value = Double(bitPattern: decoder.uint64())
+            let exemplar = Exemplar(labels: decoder.labels(), value: value, timestamp: time)
+            guard !decoder.isBroken else {
+                state.report.skippedRecords += 1
+                return
+            }
+            guard let slot = state.known[reference] else {
+                state.report.unknownReferences += 1
+                continue
+            }
+            if case .stored = state.exemplars.append(exemplar, of: head.labels(at: slot)) {
+                state.report.exemplars += 1
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 internal import Basics
 internal import Query
+internal import Storage
 
 extension API {
     /// What this server can do, under the names that Prometheus' answer has for it.
@@ -14,11 +15,15 @@ extension API {
                 + "negative_offset offset on per_query_lookback_delta per_step_stats smoothed subqueries without",
             not: "type_and_unit_labels")
         language["delayed_name_removal"] = options.delaysNameRemoval
+        var interface = API.offered(
+            "exclude_alerts label_values_match lifecycle query_stats query_warnings time_range_labels "
+                + "time_range_series",
+            not: "otlp_write_receiver remote_write_receiver search")
+        interface["admin"] = context.allowsAdmin
+        var storage = API.offered("isolation", not: "native_histograms st_storage xor2_encoding")
+        storage["exemplar_storage"] = context.storage?.keepsExemplars ?? false
         let categories: [String: [String: Bool]] = [
-            "api": API.offered(
-                "exclude_alerts label_values_match lifecycle query_stats query_warnings time_range_labels "
-                    + "time_range_series",
-                not: "admin otlp_write_receiver remote_write_receiver search"),
+            "api": interface,
             "prometheus": API.offered("server_mode", not: "agent_mode auto_reload_config"),
             "promql": language,
             "promql_functions": functions,
@@ -34,7 +39,7 @@ extension API {
                     + "humanizeTimestamp label match now parseDuration pathPrefix query reReplaceAll safeHtml "
                     + "sortByLabel stripDomain stripPort strvalue tableLink title toDuration toLower toTime toUpper "
                     + "urlQueryEscape value"),
-            "tsdb": API.offered("exemplar_storage isolation", not: "native_histograms st_storage xor2_encoding"),
+            "tsdb": storage,
         ]
         return .success(
             .object(

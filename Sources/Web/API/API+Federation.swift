@@ -1,4 +1,5 @@
 internal import Basics
+internal import Exposition
 internal import Model
 internal import Query
 
@@ -25,17 +26,17 @@ extension API {
             }
         }
         // An empty `instance` keeps the other side's own away from series that have none.
-        let external = (["instance": ""] as [String: String]).merging(context.externalLabels.dictionary) { $1 }
-        var page: [UInt8] = []
-        var last = ""
+        let external = context.externalLabels
+        var families: [String: MetricFamily] = [:]
         for (labels, sample) in found.map({ ($0.key, $0.value) }).sorted(by: { $0.0 < $1.0 }) {
-            let name = labels[Labels.nameLabel]
-            if name != last { page += "# TYPE \(name) untyped\n".utf8 }
-            last = name
-            let texts = external.merging(labels.withoutName.dictionary) { $1 }.sorted { $0.key < $1.key }
-                .map { "\($0.key)=\($0.value.goQuoted)" }
-            page += "\(name){\(texts.joined(separator: ","))} \(GoNumber.shortest(sample.value)) \(sample.time)\n".utf8
+            let name = labels.metricName
+            families[name, default: MetricFamily(.untyped, name, "", [])].lines.append(
+                MetricFamily.Line(
+                    suffix: "", labels: external.merging(labels.withoutName), value: sample.value,
+                    timestamp: Timestamp(milliseconds: sample.time)))
         }
-        return APIResponse(contentType: API.metricsContentType, body: page)
+        let answer = ExpositionAnswer(accept: request.accept)
+        return APIResponse(
+            contentType: answer.contentType, body: answer.page(Array(families.values), always: "instance"))
     }
 }

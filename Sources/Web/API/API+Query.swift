@@ -1,17 +1,13 @@
 internal import Basics
-internal import Exposition
 internal import Model
 internal import Query
 internal import Storage
 
 extension API {
-    static let metricsContentType = TextWriter.contentType
-    static func page(_ families: [MetricFamily]) -> [UInt8] { TextWriter.page(families) }
-
     // MARK: Parameters
 
     /// Seconds as a float, or RFC 3339.
-    private func moment(_ name: String, _ request: APIRequest) throws(APIError) -> Timestamp? {
+    func moment(_ name: String, _ request: APIRequest) throws(APIError) -> Timestamp? {
         guard let text = request.parameter(name) else { return nil }
         // Some thirty million years: sums of moments and durations stay far from the end of the numbers.
         if let seconds = Double(text), seconds.isFinite, abs(seconds) < 1e15 { return Timestamp(seconds: seconds) }
@@ -129,31 +125,55 @@ extension API {
         }
     }
 
+    /// The exemplars of every series that the query reads.
+    ///
+    /// - SeeAlso: Prometheus, `web/api/v1/api.go`, `queryExemplars`.
+    func queryExemplars(_ request: APIRequest) throws(APIError) -> APIResponse {
+        let (from, through) = try window(request)
+        guard from <= through else { throw .badData("end timestamp must not be before start timestamp") }
+        let lists = try expression(request).selectors.map(\.matchers)
+        guard !lists.isEmpty else { return .nothing }
+        let found = context.storage?.exemplars(lists, from: from, through: through) ?? []
+        return list(found.lazy.map(API.exemplars), limit: .max)
+    }
+
+    private static func exemplars(_ found: SeriesExemplars) -> JSON {
+        let exemplars = found.exemplars.map { one -> JSON in
+            [
+                "labels": labels(one.labels), "value": .string(GoNumber.api(one.value)),
+                "timestamp": .number(one.timestamp.seconds),
+            ]
+        }
+        return ["seriesLabels": labels(found.series), "exemplars": .array(exemplars)]
+    }
+
     // MARK: Series and labels
 
     func matchers(_ request: APIRequest) throws(APIError) -> [[Matcher]] {
         var lists: [[Matcher]] = []
-        for text in request.all("match[]") {
-            let expression: Expression
-            do throws(ParseError) {
-                expression = try Expression(parsing: text)
-            } catch {
-                throw .badData("invalid parameter \"match[]\": \(error)")
-            }
-            guard case .vector(let selector) = expression.root else {
-                throw .badData("invalid parameter \"match[]\": \(text.goQuoted) is no selector")
-            }
-            lists.append(selector.matchers)
-        }
+        for text in request.all("match[]") { lists.append(try selector(text, parameter: "match[]")) }
         return lists
     }
 
-    private func window(_ request: APIRequest) throws(APIError) -> (from: Timestamp, through: Timestamp) {
+    func selector(_ text: String, parameter: String) throws(APIError) -> [Matcher] {
+        let expression: Expression
+        do throws(ParseError) {
+            expression = try Expression(parsing: text)
+        } catch {
+            throw .badData("invalid parameter \(parameter.goQuoted): \(error)")
+        }
+        guard case .vector(let selector) = expression.root else {
+            throw .badData("invalid parameter \(parameter.goQuoted): \(text.goQuoted) is no selector")
+        }
+        return selector.matchers
+    }
+
+    func window(_ request: APIRequest) throws(APIError) -> (from: Timestamp, through: Timestamp) {
         (try moment("start", request) ?? .distantPast, try moment("end", request) ?? .distantFuture)
     }
 
     /// The first `limit` items in Prometheus' envelope, with a warning when there are more.
-    private func list(_ items: some Collection<JSON>, limit: Int) -> APIResponse {
+    func list(_ items: some Collection<JSON>, limit: Int) -> APIResponse {
         let data = JSON.array(Array(items.prefix(limit)))
         let warnings = notices + (items.count > limit ? [API.truncated] : [])
         guard !warnings.isEmpty else { return .success(data) }

@@ -1,35 +1,9 @@
 internal import Basics
 internal import Model
 internal import Query
-internal import Scraping
 internal import Storage
 
 extension API {
-    func targets(_ request: APIRequest) -> APIResponse {
-        let pool = request.parameter("scrapePool")
-        let state = request.parameter("state") ?? "any"
-        let active = context.targets.targets.filter { pool == nil || $0.target.pool == pool }.map { watched -> JSON in
-            let (target, status) = (watched.target, watched.status)
-            return [
-                "discoveredLabels": API.labels(target.discovered), "labels": API.labels(target.labels),
-                "scrapePool": .string(target.pool), "scrapeUrl": .string(target.url), "globalUrl": .string(target.url),
-                "lastError": .string(status.lastError),
-                "lastScrape": .string(
-                    (status.lastScrape ?? .goZero).rfc3339(trimmed: true)),
-                "lastScrapeDuration": .number(status.lastDurationSeconds), "health": .string(status.health.rawValue),
-                "scrapeInterval": .string(DurationText.format(target.interval)),
-                "scrapeTimeout": .string(DurationText.format(target.timeout)),
-            ]
-        }
-        return .success([
-            "activeTargets": .array(state == "dropped" ? [] : active), "droppedTargets": [], "droppedTargetCounts": [:],
-        ])
-    }
-
-    func scrapePools() -> APIResponse {
-        .success(["scrapePools": .array(Set(context.targets.targets.map(\.target.pool)).sorted().map(JSON.string))])
-    }
-
     /// Grafana asks for it to know which features there are: it must look like Prometheus' answer.
     func buildInformation() -> APIResponse {
         .success([
@@ -50,14 +24,16 @@ extension API {
             "query.lookback-delta": .string(DurationText.format(engine.options.lookback)),
             "query.timeout": .string(DurationText.format(engine.limits.timeout)),
             "query.max-samples": .string("\(engine.limits.samples)"), "web.enable-lifecycle": "true",
-            "web.enable-admin-api": "false",
+            "web.enable-admin-api": context.allowsAdmin ? "true" : "false",
+            "storage.tsdb.retention.time": .string(context.runtime().retention),
         ])
     }
 
     /// The series with samples, counted by name and label. Cost: reads all label sets.
     func storageStatistics(_ request: APIRequest) throws(APIError) -> APIResponse {
-        let limit = request.parameter("limit").flatMap { Int($0) } ?? 10
-        guard limit > 0 else { throw .badData("limit must be positive") }
+        let limit = try number("limit", request) ?? 10
+        guard limit > 0 else { throw .badData("limit must be a positive number") }
+        guard limit <= 10_000 else { throw .badData("limit must not exceed 10000") }
         let series: [Labels]
         do throws(SourceError) {
             series = try context.engine.source.series([], from: .distantPast, through: .distantFuture)
@@ -69,15 +45,26 @@ extension API {
             if label.name == Labels.nameLabel { names[label.value, default: 0] += 1 }
             pairs[label, default: 0] += 1
         }
-        for pair in pairs.keys { values[pair.name, default: 0] += 1 }
+        var bytes: [String: Int] = [:]
+        for (pair, count) in pairs {
+            values[pair.name, default: 0] += 1
+            bytes[pair.name, default: 0] += pair.value.utf8.count * count
+        }
         func top(_ counts: [String: Int]) -> JSON {
             let ordered = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(limit)
             return .array(ordered.map { ["name": .string($0.key), "value": .number(Double($0.value))] })
         }
         let texts = pairs.map { ("\($0.key.name)=\($0.key.value)", $0.value) }
+        let bounds = context.storage?.bounds
+        let head: JSON = [
+            "numSeries": .number(Double(bounds?.series ?? series.count)), "numLabelPairs": .number(Double(pairs.count)),
+            "chunkCount": .number(Double(bounds?.chunks ?? 0)),
+            "minTime": .number(Double(bounds?.oldest?.milliseconds ?? 0)),
+            "maxTime": .number(Double(bounds?.newest?.milliseconds ?? 0)),
+        ]
         return .success([
-            "headStats": ["numSeries": .number(Double(series.count)), "numLabelPairs": .number(Double(pairs.count))],
-            "seriesCountByMetricName": top(names), "labelValueCountByLabelName": top(values),
+            "headStats": head, "seriesCountByMetricName": top(names), "labelValueCountByLabelName": top(values),
+            "memoryInBytesByLabelName": top(bytes),
             "seriesCountByLabelValuePair": top(Dictionary(texts, uniquingKeysWith: +)),
         ])
     }
@@ -92,9 +79,16 @@ extension API {
     }
 
     func runtimeInformation() -> APIResponse {
-        .success([
-            "startTime": .string(context.startedAt.rfc3339(trimmed: true)), "reloadConfigSuccess": true,
+        let facts = context.runtime()
+        return .success([
+            "startTime": .string(context.startedAt.rfc3339(trimmed: true)), "hostname": .string(facts.hostname),
             "serverTime": .string(context.clock.now().rfc3339(trimmed: true)),
+            "reloadConfigSuccess": .bool(facts.isReloadGood),
+            "lastConfigTime": .string((facts.reloadedAt ?? .goZero).rfc3339(trimmed: true)),
+            "corruptionCount": .number(Double(facts.corruptions)),
+            // What there is instead: threads and processors.
+            "goroutineCount": .number(Double(facts.threads)), "GOMAXPROCS": .number(Double(facts.processors)),
+            "storageRetention": .string(facts.retention),
         ])
     }
 }

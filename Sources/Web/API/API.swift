@@ -7,7 +7,24 @@ public import Rules
 public import Scraping
 public import Storage
 
-/// What the handlers may look at: snapshots, and nothing that they change.
+/// What the daemon tells of itself.
+public struct RuntimeFacts: Sendable {
+    /// Whether the last reading of the file went well, and when it last did.
+    public var isReloadGood = true, reloadedAt: Timestamp?
+    /// Damaged places that were found in what is stored.
+    public var corruptions = 0
+    /// How long samples are kept, in words.
+    public var retention = ""
+    /// Threads of the process, and processors that it may use; 0: not known.
+    public var threads = 0, processors = 0
+    /// The machine's name.
+    public var hostname = ""
+
+    /// Nothing known yet.
+    public init() {}
+}
+
+/// What the handlers may look at: snapshots. What they may change goes through the room that owns it.
 public struct APIContext: Sendable {
     /// PromQL over the store.
     public var engine: QueryEngine
@@ -31,6 +48,12 @@ public struct APIContext: Sendable {
     public var reload: @Sendable () async -> String?
     /// Laid under the labels of what goes out.
     public var externalLabels = Labels()
+    /// Where exemplars lie and samples are deleted; nil: there is none.
+    public var storage: SeriesStore?
+    /// Whether samples may be deleted over HTTP.
+    public var allowsAdmin = false
+    /// What the daemon tells of itself.
+    public var runtime: @Sendable () -> RuntimeFacts = { RuntimeFacts() }
     /// How far the reading of earlier runs' log is.
     public var replay: @Sendable () -> ReplayProgress = { ReplayProgress(.done) }
     /// What the daemon is.
@@ -61,7 +84,7 @@ public struct API: Sendable {
     private typealias Handler = @Sendable (API, APIRequest) async throws -> APIResponse
 
     private static let routes: [String: (methods: [String], handler: Handler)] = [
-        "/metrics": (["GET"], { api, _ in api.metrics() }),
+        "/metrics": (["GET", "HEAD"], { api, request in .metrics(api.context.metrics(), accept: request.accept) }),
         "/-/healthy": (["GET", "HEAD"], { _, _ in .text("Vedette is healthy.\n") }),
         "/-/ready": (["GET", "HEAD"], { api, _ in api.ready() }),
         "/api/v1/query": (["GET", "POST"], { try await $0.query($1) }),
@@ -71,6 +94,10 @@ public struct API: Sendable {
         "/api/v1/series": (["GET", "POST"], { try $0.series($1) }),
         "/api/v1/labels": (["GET", "POST"], { try $0.labels($1) }),
         "/api/v1/targets": (["GET"], { api, request in api.targets(request) }),
+        "/api/v1/targets/metadata": (["GET"], { try $0.targetMetadata($1) }),
+        "/api/v1/targets/relabel_steps": (["GET"], { try $0.relabelSteps($1) }),
+        "/api/v1/admin/tsdb/delete_series": (["POST", "PUT"], { try $0.deleteSeries($1) }),
+        "/api/v1/admin/tsdb/clean_tombstones": (["POST", "PUT"], { api, _ in try api.cleanTombstones() }),
         "/api/v1/rules": (["GET"], { try await $0.rules($1) }),
         "/api/v1/alerts": (["GET"], { api, _ in await api.alerts() }),
         "/api/v1/alertmanagers": (
@@ -79,15 +106,15 @@ public struct API: Sendable {
         "/api/v1/scrape_pools": (["GET"], { api, _ in api.scrapePools() }),
         "/api/v1/notifications": (["GET"], { _, _ in .success([]) }),
         "/api/v1/features": (["GET"], { api, _ in api.features() }),
-        "/federate": (["GET"], { try $0.federate($1) }),
+        "/federate": (["GET", "HEAD"], { try $0.federate($1) }),
         "/api/vedette/v1/rollbacks": (["GET", "POST"], { try await $0.rollbacks($1) }),
         "/api/vedette/v1/rollbacks/plan": (["GET"], { try await $0.rollbackPlan($1) }),
         "/api/vedette/v1/rollbacks/status": (["GET"], { api, _ in await api.rollbackStatus() }),
         "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
         "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
         "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
-        "/api/v1/metadata": (["GET"], { _, _ in .success([:]) }),
-        "/api/v1/query_exemplars": (["GET", "POST"], { _, _ in .success([]) }),
+        "/api/v1/metadata": (["GET"], { try $0.metadata($1) }),
+        "/api/v1/query_exemplars": (["GET", "POST"], { try $0.queryExemplars($1) }),
         "/api/v1/status/config": (["GET"], { api, _ in api.configuration() }),
         "/api/v1/status/flags": (["GET"], { api, _ in api.flags() }),
         "/api/v1/status/tsdb": (["GET"], { try $0.storageStatistics($1) }),
@@ -128,10 +155,6 @@ public struct API: Sendable {
         } catch {
             return APIError(status: 500, type: "internal", message: "\(error)").response
         }
-    }
-
-    private func metrics() -> APIResponse {
-        .metrics(context.metrics())
     }
 
     private func reload() async -> APIResponse {

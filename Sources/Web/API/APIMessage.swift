@@ -1,4 +1,5 @@
 public import Basics
+internal import Exposition
 public import Model
 
 /// A request as the handlers see it: no socket, no framework.
@@ -11,10 +12,15 @@ public struct APIRequest: Sendable {
     public var parameters: [(name: String, value: String)]
     /// The body of what is no form.
     public var body: [UInt8]
+    /// The `Accept` header.
+    public var accept: String?
 
     /// A request by its parts.
-    public init(method: String = "GET", path: String, query: String = "", body: [UInt8] = [], isForm: Bool = false) {
-        (self.method, self.path, self.body) = (method, path, isForm ? [] : body)
+    public init(
+        method: String = "GET", path: String, query: String = "", body: [UInt8] = [], isForm: Bool = false,
+        accept: String? = nil
+    ) {
+        (self.method, self.path, self.body, self.accept) = (method, path, isForm ? [] : body, accept)
         parameters = APIRequest.decode(query)
         if isForm { parameters += APIRequest.decode(String(decoding: body, as: UTF8.self)) }
     }
@@ -57,7 +63,7 @@ public struct APIRequest: Sendable {
 public struct APIResponse: Sendable {
     /// 200, 400, …
     public var status: Int
-    /// The body's type.
+    /// The body's type, empty when there is none.
     public var contentType: String
     /// The body.
     public var body: [UInt8]
@@ -67,10 +73,13 @@ public struct APIResponse: Sendable {
         (self.status, self.contentType, self.body) = (status, contentType, body)
     }
 
-    /// Families as Prometheus reads them.
-    public static func metrics(_ families: [MetricFamily]) -> APIResponse {
-        APIResponse(contentType: API.metricsContentType, body: API.page(families))
+    /// Families in the format that an `Accept` header likes best.
+    public static func metrics(_ families: [MetricFamily], accept: String? = nil) -> APIResponse {
+        let answer = ExpositionAnswer(accept: accept)
+        return APIResponse(contentType: answer.contentType, body: answer.page(families))
     }
+    /// Done, and nothing to say.
+    static let nothing = APIResponse(status: 204, contentType: "", body: [])
     /// Plain text.
     public static func text(_ text: String, status: Int = 200) -> APIResponse {
         APIResponse(status: status, contentType: "text/plain; charset=utf-8", body: Array(text.utf8))
@@ -90,6 +99,9 @@ struct APIError: Error {
     var message: String
 
     static func badData(_ message: String) -> APIError { APIError(status: 400, type: "bad_data", message: message) }
+    static func unavailable(_ message: String) -> APIError {
+        APIError(status: 503, type: "unavailable", message: message)
+    }
     static func notFound(_ message: String) -> APIError { APIError(status: 404, type: "not_found", message: message) }
 
     var response: APIResponse {

@@ -70,7 +70,7 @@ public struct WebServer: Sendable {
             && request.headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
         let call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
-            query: request.uri.query ?? "", body: body, isForm: isForm)
+            query: request.uri.query ?? "", body: body, isForm: isForm, accept: request.headers[.accept])
         let answer = await executor.start { await handler(call) }.value
         guard answer.body.count >= compressedFrom, accepts("gzip", request.headers[.acceptEncoding]) else {
             return response(answer)
@@ -109,7 +109,7 @@ public struct WebServer: Sendable {
 
     private static func response(_ answer: APIResponse, compressed: [UInt8]? = nil) -> Response {
         var headers = HTTPFields()
-        headers[.contentType] = answer.contentType
+        if !answer.contentType.isEmpty { headers[.contentType] = answer.contentType }
         headers[.xContentTypeOptions] = "nosniff"
         if answer.body.count >= compressedFrom { headers[.vary] = "Accept-Encoding" }
         if compressed != nil { headers[.contentEncoding] = "gzip" }
