@@ -60,7 +60,8 @@ public actor RuleScheduler: MetricsSource {
             } else {
                 let group = RuleGroup(
                     definition, context, counters, restoring: entries[definition.key] ?? [], at: now)
-                for (_, identity) in RuleGroup.numbered(definition) {
+                // Without entries nobody asks who took them.
+                for (_, identity) in entries[definition.key] == nil ? [] : RuleGroup.numbered(definition) {
                     taken.insert("\(definition.key)\n\(identity)")
                 }
                 groups.append((definition.key, definition, group))
