@@ -140,8 +140,10 @@ extension API {
             } catch {
                 throw .badData("invalid parameter \"match[]\": \(error)")
             }
-            guard case .vector(let selector) = expression.root else {
-                throw .badData("invalid parameter \"match[]\": \(text.goQuoted) is no selector")
+            guard case .vector(let selector) = expression.root, selector.shift == TimeShift() else {
+                throw .badData(
+                    "invalid parameter \"match[]\": \(text.goQuoted) is no selector; "
+                        + "write a metric's name and labels alone")
             }
             lists.append(selector.matchers)
         }

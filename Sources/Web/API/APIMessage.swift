@@ -15,8 +15,9 @@ public struct APIRequest: Sendable {
     /// A request by its parts.
     public init(method: String = "GET", path: String, query: String = "", body: [UInt8] = [], isForm: Bool = false) {
         (self.method, self.path, self.body) = (method, path, isForm ? [] : body)
-        parameters = APIRequest.decode(query)
-        if isForm { parameters += APIRequest.decode(String(decoding: body, as: UTF8.self)) }
+        // A form's values come first, as in Go's `Request.ParseForm`.
+        parameters = isForm ? APIRequest.decode(String(decoding: body, as: UTF8.self)) : []
+        parameters += APIRequest.decode(query)
     }
 
     /// The first value of a parameter, nil when it is absent or empty.
