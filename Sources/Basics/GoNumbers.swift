@@ -22,10 +22,7 @@ public enum GoNumber {
             return text.utf8.suffix(2).elementsEqual(".0".utf8) ? String(text.dropLast(2)) : text
         }
         if size != 0, size < 1e-6 || size >= 1e21, size.isFinite {
-            var text = exponential(value)
-            // As encoding/json does: e-09 becomes e-9.
-            if let mark = text.range(ofExponentZero: ()) { text.remove(at: mark) }
-            return text
+            return exponential(value)
         }
         return fixed(value)
     }
@@ -47,7 +44,7 @@ public enum GoNumber {
             guard let first = unsigned.utf8.first, (0x30...0x39).contains(first) || first == 0x2E,
                 !unsigned.utf8.contains(UInt8(ascii: "x")), !unsigned.utf8.contains(UInt8(ascii: "n"))
             else { return nil }
-            return Double(lower.hasPrefix("+") ? unsigned : lower)
+            return Double(lower.hasPrefix("+") ? unsigned : lower).flatMap { $0.isFinite ? $0 : nil }
         }
     }
 
@@ -106,17 +103,5 @@ private struct Decimal {
         text += String(decoding: whole, as: UTF8.self)
         text += String(repeating: "0", count: exponent + 1 - whole.count)
         return digits.count > whole.count ? text + "." + String(decoding: digits[whole.count...], as: UTF8.self) : text
-    }
-}
-
-extension String {
-    /// Where the zero stands in an exponent of two digits such as `e-07`.
-    fileprivate func range(ofExponentZero: Void) -> String.Index? {
-        guard count >= 4 else { return nil }
-        let tail = suffix(4)
-        let mark = tail.startIndex
-        guard tail[mark] == "e", tail[tail.index(mark, offsetBy: 1)] == "-" else { return nil }
-        let zero = tail.index(mark, offsetBy: 2)
-        return tail[zero] == "0" ? zero : nil
     }
 }

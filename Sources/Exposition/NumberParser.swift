@@ -51,7 +51,9 @@ public enum NumberParser {
             let value = exponent < 0 ? size / powers[-exponent] : size * powers[exponent]
             return isNegative ? -value : value
         }
-        return unsafe strtod(UnsafeRawPointer(bytes + start).assumingMemoryBound(to: CChar.self), nil)
+        let value = unsafe strtod(UnsafeRawPointer(bytes + start).assumingMemoryBound(to: CChar.self), nil)
+        // As in Go, a number above all floats is none; infinity is written in letters.
+        return value.isFinite ? value : nil
     }
 
     private static func readExponent(_ bytes: UnsafePointer<UInt8>, _ index: inout Int, _ end: Int) -> Int? {

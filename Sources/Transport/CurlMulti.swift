@@ -15,6 +15,10 @@ internal import Settings
         let collectsHeaders: Bool
         var isTooLarge = false
         var isRunning = false
+        private let acceptsGzip: Bool
+        /// While a gzip body comes. libcurl's own would take a body that is cut off for a whole one.
+        private var gzip: GzipReader?
+        private var isBroken = false
         /// The caller's own number for it.
         var tag = 0
         private let list: UnsafeMutablePointer<curl_slist>?
@@ -31,6 +35,7 @@ internal import Settings
             limitBytes = request.maximumResponseBytes
             self.collectsHeaders = collectsHeaders
             requestBody = request.body
+            acceptsGzip = request.options.acceptCompression
             unsafe problem = .allocate(capacity: Int(CURL_ERROR_SIZE))
             unsafe problem.pointee = 0
             var list: UnsafeMutablePointer<curl_slist>?
@@ -40,6 +45,9 @@ internal import Settings
                 url = detour.url
                 headers.append(HTTPHeader("Host", detour.host))
                 unsafe detours = unsafe curl_slist_append(nil, detour.connectTo)
+            }
+            if acceptsGzip, !headers.contains(where: { $0.name.lowercased() == "accept-encoding" }) {
+                headers.append(HTTPHeader("Accept-Encoding", "gzip"))
             }
             for header in headers {
                 unsafe list = unsafe curl_slist_append(list, "\(header.name): \(header.value)")
@@ -77,7 +85,6 @@ internal import Settings
             set(CURLOPT_TCP_NODELAY, 1)
             set(CURLOPT_FOLLOWLOCATION, options.followRedirects ? 1 : 0)
             set(CURLOPT_MAXREDIRS, 10)
-            if options.acceptCompression { set(CURLOPT_ACCEPT_ENCODING, "gzip") }
             if let socket = request.unixSocket { set(CURLOPT_UNIX_SOCKET_PATH, socket) }
             if options.insecureSkipVerify {
                 set(CURLOPT_SSL_VERIFYPEER, 0)
@@ -158,6 +165,13 @@ internal import Settings
 
         /// Takes bytes of the answer; false when they are too many.
         fileprivate func take(_ bytes: UnsafeRawBufferPointer) -> Bool {
+            // Gzip begins with a byte that no text begins with.
+            if acceptsGzip, gzip == nil, body.isEmpty, unsafe bytes.first == 0x1F { gzip = GzipReader() }
+            if let gzip {
+                let outcome = unsafe gzip.read(bytes, into: &body, limit: limitBytes)
+                (isTooLarge, isBroken) = (outcome == .tooLong, outcome == .broken)
+                return outcome == .taken
+            }
             guard body.count + bytes.count <= limitBytes else {
                 isTooLarge = true
                 return false
@@ -175,9 +189,22 @@ internal import Settings
             headers.append(HTTPHeader(text[..<colon].lowercased(), value.trimmed))
         }
 
+        /// Forgets the answer before, but not the room for the next.
+        fileprivate func clear() {
+            body.removeAll(keepingCapacity: true)
+            headers.removeAll(keepingCapacity: true)
+            (isTooLarge, isBroken, gzip) = (false, false, nil)
+        }
+
+        /// Gives back what only a running transfer needs.
+        fileprivate func close() { gzip = nil }
+
         /// What libcurl's result means.
         func error(_ code: CURLcode) -> TransportError? {
             if isTooLarge { return .tooLarge(limitBytes: limitBytes) }
+            if isBroken || code == CURLE_OK && gzip?.isWhole == false {
+                return .interrupted("the gzip body is \(isBroken ? "broken" : "cut off")", requestWasSent: true)
+            }
             if code == CURLE_OK { return nil }
             let words = unsafe String(cString: problem)
             let reason = unsafe words.isEmpty ? String(cString: curl_easy_strerror(code)) : words
@@ -233,9 +260,7 @@ internal import Settings
     private static let isReady: Bool = vedette_curl_global_init() == CURLE_OK
 
     func start(_ transfer: Transfer) {
-        transfer.body.removeAll(keepingCapacity: true)
-        transfer.headers.removeAll(keepingCapacity: true)
-        transfer.isTooLarge = false
+        transfer.clear()
         transfer.isRunning = true
         running[ObjectIdentifier(transfer)] = transfer
         unsafe curl_multi_add_handle(multi, transfer.easy)
@@ -303,6 +328,7 @@ internal import Settings
             transfer.isRunning = false
             running[ObjectIdentifier(transfer)] = nil
             finish(transfer, code)
+            transfer.close()
         }
     }
 

@@ -38,7 +38,8 @@ import Testing
     @Test(
         "numbers of the HTTP API",
         arguments: [
-            (1e-7, "1e-7"), (1.5e-10, "1.5e-10"), (0.001, "0.001"), (1e21, "1e+21"), (1e20, "100000000000000000000"),
+            (1e-7, "1e-07"), (-1.5e-9, "-1.5e-09"), (1.5e-10, "1.5e-10"), (0.001, "0.001"), (1e21, "1e+21"),
+            (1e20, "100000000000000000000"),
         ])
     func api(value: Double, text: String) {
         #expect(GoNumber.api(value) == text)
@@ -52,7 +53,7 @@ import Testing
         #expect(GoNumber.parse(text) == value)
     }
 
-    @Test("what is no number", arguments: ["", "0x1p3", "1_000", "abc", "1e", "--1", "+nan", " 1"])
+    @Test("what is no number", arguments: ["", "0x1p3", "1_000", "abc", "1e", "--1", "+nan", " 1", "1e400", "-1e309"])
     func noNumber(text: String) {
         #expect(GoNumber.parse(text) == nil)
     }

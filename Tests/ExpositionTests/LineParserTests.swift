@@ -42,7 +42,7 @@ import Testing
             ("a 1 2 3", "0:7: the line's end is expected"),
             ("a 1 x", "0:5: a timestamp in milliseconds or the line's end is expected"),
             ("{b=\"c\"} 1", "0:8: the metric has no name"), ("a 0x1p3", "0:4: a number is expected"),
-            ("a 1_000", "0:4: a number is expected"),
+            ("a 1_000", "0:4: a number is expected"), ("a 1e400", "0:8: a number is expected"),
         ])
     func refused(line: String, message: String) {
         let error = #expect(throws: ExpositionError.self) { try parse(line) }

@@ -35,7 +35,8 @@ import TestSupport
         (many("9", 500_000) + "x", "1:1: parse error: bad number or duration syntax"),
         (many("f", 500_000) + "(a)", "1:1: parse error: unknown function with name"),
         (many("\"x\"", 100_000), "1:4: parse error: unexpected string"),
-        ("a @ " + many("1", 400), "1:5: parse error: timestamp out of bounds for @ modifier"),
+        ("a @ " + many("1", 400), "1:5: parse error: bad number or duration syntax"),
+        ("a @ " + many("1", 300), "1:5: parse error: timestamp out of bounds for @ modifier"),
         ("a[" + many("1", 300) + "y]", "1:3: parse error: bad number or duration syntax"),
     ]
 

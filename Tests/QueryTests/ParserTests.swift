@@ -24,7 +24,8 @@ import Testing
             ("a * ignoring(x) group_left b", "a * ignoring (x) group_left () b"),
             ("a / on (x) group_right(y) b", "a / on (x) group_right (y) b"), ("a + ignoring() b", "a + b"),
             ("sum + by + offset", "sum + by + offset"), ("1 # comment\n+ 2", "1 + 2"), ("topk(5,foo)", "topk(5, foo)"),
-            ("+foo", "+foo"), ("- - foo", "--foo"), ("foo{on='a',by='b',inf='c'}", #"foo{by="b",inf="c",on="a"}"#),
+            ("1 + on () foo", "1 + foo"), ("+foo", "+foo"), ("- - foo", "--foo"),
+            ("foo{on='a',by='b',inf='c'}", #"foo{by="b",inf="c",on="a"}"#),
         ])
     func canonical(text: String, expected: String) throws {
         let expression = try Expression(parsing: text)

@@ -4,6 +4,13 @@ import Testing
 @testable import Web
 
 @Suite struct APIMessageTests {
+    @Test("a form's values come before the query's") func formFirst() {
+        let body = Array("query=2".utf8)
+        let request = APIRequest(method: "POST", path: "/", query: "query=1&time=6", body: body, isForm: true)
+        #expect(request.parameter("query") == "2" && request.parameter("time") == "6")
+        #expect(request.all("query") == ["2", "1"])
+    }
+
     @Test(
         "a query and a form are decoded",
         arguments: [

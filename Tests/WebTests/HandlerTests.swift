@@ -22,6 +22,14 @@ import Testing
             ("/api/v1/query", [("query", "m"), ("lookback_delta", "-1")], 400, "bad_data", "lookback_delta must be"),
             ("/api/v1/series", [], 400, "bad_data", "no match[] parameter provided"),
             ("/api/v1/series", [("match[]", "1")], 400, "bad_data", "invalid parameter \"match[]\""),
+            (
+                "/api/v1/series", [("match[]", "m offset 1m")], 400, "bad_data",
+                "invalid parameter \"match[]\": \"m offset 1m\" is no selector; write a metric's name"
+            ),
+            (
+                "/api/v1/series", [("match[]", "m @ 1")], 400, "bad_data",
+                "invalid parameter \"match[]\": \"m @ 1\" is no selector; write a metric's name"
+            ),
             ("/api/v1/label//values", [], 400, "bad_data", "invalid label name: \"\""),
             ("/api/v1/status/tsdb", [("limit", "0")], 400, "bad_data", "limit must be a positive number"),
         ] as [(String, [(String, String)], Int, String, String)])

@@ -26,7 +26,7 @@ extension Evaluator {
         switch shift.at {
         case .time(let moment): return (moment.milliseconds - back, 0)
         case .start: return (query.start - back, 0)
-        case .end: return (query.end - back, 0)
+        case .end: return (queryEnd - back, 0)
         case nil: return (grid.start - back, grid.interval)
         }
     }
@@ -35,7 +35,7 @@ extension Evaluator {
     private func length(_ duration: QueryDuration, mayBeNegative: Bool = false) throws(QueryError) -> Int64 {
         guard let expression = duration.expression, !expression.isConstant else { return duration.milliseconds }
         let step = isRange ? Double(query.interval) / 1000 : 0
-        let seconds = expression.seconds(step: step, range: Double(query.end - query.start) / 1000)
+        let seconds = expression.seconds(step: step, range: Double(queryEnd - query.start) / 1000)
         switch DurationExpr.milliseconds(seconds, mayBeNegative: mayBeNegative) {
         case .success(let length): return length
         case .failure(let problem): throw .execution("\(problem.message) \(place(duration.range))")

@@ -6,8 +6,10 @@ final class Evaluator {
     let source: any SampleSource
     let limits: QueryLimits
     let options: QueryOptions
-    /// The steps of the whole query, for `@ start()` and `@ end()`.
+    /// The steps of the whole query, for `@ start()`.
     let query: StepGrid
+    /// Where the query ends, for `@ end()`; the last step may come before.
+    let queryEnd: Int64
     let isRange: Bool
     var annotations = Annotations()
     /// What is held, against the limits.
@@ -24,10 +26,10 @@ final class Evaluator {
 
     init(
         source: any SampleSource, limits: QueryLimits, options: QueryOptions, expression: Expression, grid: StepGrid,
-        isRange: Bool, deadline: Deadline?, budget: QueryBudget?, clock: (any TimeSource)?
+        end: Int64, isRange: Bool, deadline: Deadline?, budget: QueryBudget?, clock: (any TimeSource)?
     ) {
         (self.source, self.limits, self.options, self.expression) = (source, limits, options, expression)
-        (self.query, self.isRange, self.deadline, self.clock) = (grid, isRange, deadline, clock)
+        (self.query, queryEnd, self.isRange, self.deadline, self.clock) = (grid, end, isRange, deadline, clock)
         ledger = QueryLedger(limits: limits, budget: budget)
         startNanoseconds = options.measures || options.explains ? clock?.uptimeNanoseconds() ?? 0 : 0
         if options.measures || options.explains { samplesPerStep = Array(repeating: 0, count: grid.count) }

@@ -46,7 +46,7 @@ public struct QueryEngine: Sendable {
     /// The value of a parsed query at a moment.
     public func instant(_ expression: Expression, at moment: Timestamp) throws(QueryError) -> QueryResult {
         let grid = StepGrid(start: moment.milliseconds, interval: 1, count: 1)
-        let evaluator = try evaluator(for: expression, grid, isRange: false)
+        let evaluator = try evaluator(for: expression, grid, end: moment, isRange: false)
         let value = try evaluator.instantValue(of: expression.root, at: moment)
         return evaluator.result(value, waited: waitedNanoseconds)
     }
@@ -79,7 +79,7 @@ public struct QueryEngine: Sendable {
                     + "Try decreasing the query resolution (?step=XX)")
         }
         let grid = StepGrid(start: from.milliseconds, interval: step, count: Int(steps))
-        let evaluator = try evaluator(for: expression, grid, isRange: true)
+        let evaluator = try evaluator(for: expression, grid, end: through, isRange: true)
         let value = try evaluator.rangeValue(of: expression.prepared)
         return evaluator.result(value, waited: waitedNanoseconds)
     }
@@ -89,7 +89,7 @@ public struct QueryEngine: Sendable {
     }
 
     private func evaluator(
-        for expression: Expression, _ grid: StepGrid, isRange: Bool
+        for expression: Expression, _ grid: StepGrid, end: Timestamp, isRange: Bool
     ) throws(QueryError) -> Evaluator {
         let deadline: Deadline? =
             if let clock, limits.timeout > 0 {
@@ -98,8 +98,8 @@ public struct QueryEngine: Sendable {
                 nil
             }
         return Evaluator(
-            source: source, limits: limits, options: options, expression: expression, grid: grid, isRange: isRange,
-            deadline: deadline, budget: budget, clock: clock)
+            source: source, limits: limits, options: options, expression: expression, grid: grid,
+            end: end.milliseconds, isRange: isRange, deadline: deadline, budget: budget, clock: clock)
     }
 }
 

@@ -26,9 +26,9 @@ extension Evaluator {
         case .pi: return .scalar(.constant(.pi))
         case .time: return .scalar(.steps((0..<grid.count).map { Double(grid.time($0)) / 1000 }))
         case .start: return .scalar(.constant(Double(query.start) / 1000))
-        case .end: return .scalar(.constant(Double(query.end) / 1000))
+        case .end: return .scalar(.constant(Double(queryEnd) / 1000))
         case .step: return .scalar(.constant(isRange ? Double(query.interval) / 1000 : 0))
-        case .range: return .scalar(.constant(Double(query.end - query.start) / 1000))
+        case .range: return .scalar(.constant(Double(queryEnd - query.start) / 1000))
         case .maxOf, .minOf:
             let (left, right) = (try scalar(arguments[0], grid), try scalar(arguments[1], grid))
             return .scalar(
@@ -230,12 +230,16 @@ private func naturalOrder(_ left: String, _ right: String) -> Int {
     return (left.count - first) - (right.count - second)
 }
 
-/// NaN when either is, as Go's `math.Max`.
+/// NaN when either is, unless the other is +Inf, and 0 rather than -0: as Go's `math.Max`.
 func goMaximum(_ left: Double, _ right: Double) -> Double {
-    left.isNaN || right.isNaN ? .nan : max(left, right)
+    if left == .infinity || right == .infinity { return .infinity }
+    if left.isNaN || right.isNaN { return .nan }
+    return left == right ? (left.sign == .minus ? right : left) : max(left, right)
 }
 
-/// NaN when either is, as Go's `math.Min`.
+/// NaN when either is, unless the other is -Inf, and -0 rather than 0: as Go's `math.Min`.
 func goMinimum(_ left: Double, _ right: Double) -> Double {
-    left.isNaN || right.isNaN ? .nan : min(left, right)
+    if left == -.infinity || right == -.infinity { return -.infinity }
+    if left.isNaN || right.isNaN { return .nan }
+    return left == right ? (left.sign == .minus ? left : right) : min(left, right)
 }

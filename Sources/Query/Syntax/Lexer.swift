@@ -216,7 +216,8 @@ enum NumberText {
         if let point = padded.firstIndex(of: "."), padded[padded.index(after: point)] == "e" {
             padded.insert("0", at: padded.index(after: point))
         }
-        return Double(padded)
+        // As in Go, a number above all floats is none.
+        return Double(padded).flatMap { $0.isFinite ? $0 : nil }
     }
 }
 

@@ -237,7 +237,7 @@ struct Parser {
                 throw error(
                     range, "set operator \(binary.operation.rawValue.goQuoted) not allowed in binary scalar expression")
             }
-            if let matching = binary.matching, matching.isOn || !matching.labels.isEmpty {
+            if let matching = binary.matching, !matching.labels.isEmpty {
                 throw error(range, "vector matching only allowed between instant vectors")
             }
             if binary.matching?.fills == true {

@@ -162,8 +162,10 @@ extension API {
         } catch {
             throw .badData("invalid parameter \(parameter.goQuoted): \(error)")
         }
-        guard case .vector(let selector) = expression.root else {
-            throw .badData("invalid parameter \(parameter.goQuoted): \(text.goQuoted) is no selector")
+        guard case .vector(let selector) = expression.root, selector.shift == TimeShift() else {
+            throw .badData(
+                "invalid parameter \(parameter.goQuoted): \(text.goQuoted) is no selector; "
+                    + "write a metric's name and labels alone")
         }
         return selector.matchers
     }

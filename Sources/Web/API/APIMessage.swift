@@ -21,8 +21,9 @@ public struct APIRequest: Sendable {
         accept: String? = nil
     ) {
         (self.method, self.path, self.body, self.accept) = (method, path, isForm ? [] : body, accept)
-        parameters = APIRequest.decode(query)
-        if isForm { parameters += APIRequest.decode(String(decoding: body, as: UTF8.self)) }
+        // A form's values come first, as in Go's `Request.ParseForm`.
+        parameters = isForm ? APIRequest.decode(String(decoding: body, as: UTF8.self)) : []
+        parameters += APIRequest.decode(query)
     }
 
     /// The first value of a parameter, nil when it is absent or empty.
