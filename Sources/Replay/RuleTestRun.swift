@@ -156,9 +156,10 @@ extension RuleTest.ExpectedAlert {
     /// A line to compare by: labels and annotations in order.
     fileprivate var text: String {
         func list(_ texts: [String: String]) -> String {
-            texts.filter { !$0.value.isEmpty }.sorted { $0.key < $1.key }
-                .map { "\($0.key)=\($0.value.goQuoted)" }.joined(separator: ", ")
+            texts.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.goQuoted)" }.joined(separator: ", ")
         }
+        // An empty label is none; an empty annotation is one.
+        let labels = labels.filter { !$0.value.isEmpty }
         return "Labels:{\(list(labels))} Annotations:{\(list(annotations))}"
     }
 }
