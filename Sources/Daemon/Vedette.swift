@@ -37,6 +37,8 @@ public final class Vedette: Sendable {
     public static let version = "0.1.0"
     /// How long pages under way may take when the daemon ends.
     static let drainLimit: Milliseconds = 10_000
+    /// How long rules wait for the log of earlier runs; ten million samples take two seconds.
+    static let holdLimit: Milliseconds = 600_000
 
     private let world: World
     private let options: StartOptions
@@ -105,7 +107,11 @@ public final class Vedette: Sendable {
         context.externalLabels = settings.externalLabels
         context.externalURL = options.externalURL
         // A rule that looks back into what is not read yet would see an incident's end, or its beginning.
-        context.isHeld = { [store] in store.replay.state != .done }
+        // But not for ever: beside a disk that hangs, rules without a past are better than none.
+        let holdEnd = world.clock.uptimeNanoseconds() + UInt64(Vedette.holdLimit) * 1_000_000
+        context.isHeld = { [store, clock = world.clock] in
+            store.replay.state != .done && clock.uptimeNanoseconds() < holdEnd
+        }
         scheduler = RuleScheduler(context, restoring: journal)
         mailboxes = (0..<world.loopCount).map { _ in ScrapeLoop.Mailbox() }
         manager = ScrapeManager(

@@ -100,7 +100,7 @@ struct ScriptParser {
         return statements
     }
 
-    private func trimmed(_ index: Int) -> String { String(lines[index]).trimmingBlanks }
+    private func trimmed(_ index: Int) -> String { String(lines[index]).trimmed }
 
     private mutating func next() throws -> Statement? {
         while index < lines.count {
@@ -228,9 +228,9 @@ struct ScriptParser {
     }
 
     private func match(_ text: String) throws -> Expectation.Match {
-        let text = text.trimmingBlanks
-        if text.hasPrefix("msg:") { return .exact(String(text.dropFirst(4)).trimmingBlanks) }
-        if text.hasPrefix("regex:") { return .pattern(try SearchPattern(String(text.dropFirst(6)).trimmingBlanks)) }
+        let text = text.trimmed
+        if text.hasPrefix("msg:") { return .exact(String(text.dropFirst(4)).trimmed) }
+        if text.hasPrefix("regex:") { return .pattern(try SearchPattern(String(text.dropFirst(6)).trimmed)) }
         return .any
     }
 }

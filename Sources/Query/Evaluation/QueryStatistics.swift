@@ -100,7 +100,7 @@ extension Expr {
         case .vector, .matrix: description
         case .subquery(let node): "subquery \(node.suffix)"
         case .call(let node): "\(node.function.name)()"
-        case .aggregate(let node): node.head.trimmingBlanks
+        case .aggregate(let node): node.head.trimmed
         case .binary(let node): node.operatorText
         case .unary(let node): node.isNegative ? "-" : "+"
         }

@@ -53,7 +53,7 @@ public struct SeriesNotation: Sendable, Hashable {
 
     /// Reads `metric{a="b"}`, `{a="b"}`, `{"quoted.name", a="b"}` or `metric`; no condition but `=`.
     public static func labels(parsing text: String) throws(ParseError) -> Labels {
-        let trimmed = text.trimmingBlanks
+        let trimmed = text.trimmed
         if trimmed == "{}" { return Labels() }
         let expr = try parsedSelector(trimmed)
         var labels: [Label] = []
@@ -133,15 +133,5 @@ public struct SeriesNotation: Sendable, Hashable {
             default: digits.lowercased().hasPrefix("0x") ? nil : NumberText.parse(digits)
             }
         return value.map { isNegative ? -$0 : $0 }
-    }
-}
-
-extension String {
-    /// Without blanks at both ends.
-    public var trimmingBlanks: String {
-        var bytes = utf8[...]
-        while let first = bytes.first, first.isBlank { bytes.removeFirst() }
-        while let last = bytes.last, last.isBlank { bytes.removeLast() }
-        return String(Substring(bytes))
     }
 }

@@ -296,7 +296,11 @@ struct Parser {
             node.range = node.range...place
             result = .matrix(node)
         case .subquery: throw error(expr.range, "\(reach.rawValue) modifier is not supported for subqueries")
-        default: throw error(expr.range, "\(reach.rawValue) modifier not implemented")
+        default:
+            throw error(
+                expr.range,
+                "\(reach.rawValue) modifier must be preceded by an instant vector selector or range vector selector, "
+                    + "but follows another expression; write it behind the selector")
         }
         if let before {
             throw error(

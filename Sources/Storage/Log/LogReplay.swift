@@ -126,15 +126,30 @@ struct LogReplay {
         return slot >= head.series.count || !head.series[slot].isLive
     }
 
+    /// The head of records whose entries are told by their distance from the first: samples and exemplars.
+    private struct First {
+        let reference: UInt64
+        let time: Int64
+
+        init(_ decoder: inout RecordDecoder) {
+            reference = decoder.uint64()
+            time = Int64(bitPattern: decoder.uint64())
+        }
+
+        @inline(__always)
+        func next(_ decoder: inout RecordDecoder) -> (reference: UInt64, time: Int64, value: Double) {
+            let reference = UInt64(bitPattern: Int64(bitPattern: reference) &+ decoder.varint())
+            let time = time &+ decoder.varint()
+            return (reference, time, Double(bitPattern: decoder.uint64()))
+        }
+    }
+
     private func readSamples(_ record: [UInt8], to head: inout Head, _ oldest: Int64, _ state: inout State) {
         var decoder = RecordDecoder(record, from: 1)
         guard decoder.hasMore else { return }
-        let firstReference = decoder.uint64()
-        let firstTime = Int64(bitPattern: decoder.uint64())
+        let first = First(&decoder)
         while decoder.hasMore {
-            let reference = UInt64(bitPattern: Int64(bitPattern: firstReference) &+ decoder.varint())
-            let time = firstTime &+ decoder.varint()
-            let value = Double(bitPattern: decoder.uint64())
+            let (reference, time, value) = first.next(&decoder)
             guard !decoder.isBroken else {
                 state.report.skippedRecords += 1
                 return
@@ -169,13 +184,11 @@ struct LogReplay {
     private func readExemplars(_ record: [UInt8], _ head: borrowing Head, _ state: inout State) {
         var decoder = RecordDecoder(record, from: 1)
         guard decoder.hasMore else { return }
-        let firstReference = decoder.uint64()
-        let firstTime = Int64(bitPattern: decoder.uint64())
+        let first = First(&decoder)
         while decoder.hasMore {
-            let reference = UInt64(bitPattern: Int64(bitPattern: firstReference) &+ decoder.varint())
-            let time = Timestamp(milliseconds: firstTime &+ decoder.varint())
-            let value = Double(bitPattern: decoder.uint64())
-            let exemplar = Exemplar(labels: decoder.labels(), value: value, timestamp: time)
+            let (reference, time, value) = first.next(&decoder)
+            let exemplar = Exemplar(
+                labels: decoder.labels(), value: value, timestamp: Timestamp(milliseconds: time))
             guard !decoder.isBroken else {
                 state.report.skippedRecords += 1
                 return

@@ -4,7 +4,6 @@ internal import Glibc
 internal import Hummingbird
 internal import Logging
 internal import NIOCore
-internal import Query
 
 /// Serves a handler, the API's mostly, on a TCP address. Hummingbird reads and writes; handlers run on threads of
 /// their own, so that a long query holds up neither the network nor the control plane.
@@ -99,7 +98,7 @@ public struct WebServer: Sendable {
     static func accepts(_ coding: String, _ header: String?) -> Bool {
         var (named, any): (Bool?, Bool?) = (nil, nil)
         for item in (header ?? "").lowercased().split(separator: ",") {
-            let parts = item.split(separator: ";").map { String($0).trimmingBlanks }
+            let parts = item.split(separator: ";").map { String($0).trimmed }
             let weight = parts.dropFirst().first { $0.hasPrefix("q=") }.flatMap { Double($0.dropFirst(2)) } ?? 1
             if parts.first == coding { named = weight > 0 }
             if parts.first == "*" { any = weight > 0 }

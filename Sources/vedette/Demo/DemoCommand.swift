@@ -278,7 +278,8 @@ private final class DemoStage: Sendable {
     private func tellTargets(_ client: Client, _ health: inout [String: String]) async throws {
         let targets = try await client.get("/api/v1/targets")["activeTargets"]?.array ?? []
         for target in targets {
-            let name = target["labels"]?["component"]?.string ?? ""
+            let labels = target["labels"]
+            let name = labels?["component"]?.string ?? labels?["job"]?.string ?? ""
             let now = target["health"]?.string ?? ""
             guard health.updateValue(now, forKey: name) != now, now != "unknown" else { continue }
             let error = target["lastError"]?.string ?? ""
