@@ -21,6 +21,28 @@ import Web
         #expect(page.split(separator: "\n").count > 150)
     }
 
+    @Test("rules wait for the log of earlier runs, and not for ever; queries say that it is missing")
+    func heldRules() async throws {
+        let world = SimulatedWorld(
+            seed: 5, configuration: DeliverySystemTests.configuration, rules: DeliverySystemTests.rules,
+            page: { _, _ in "load 1\n" })
+        world.replayHangs = true
+        try world.boot()
+        func evaluations() async -> Int {
+            let page = await world.vedette?.api.answer(APIRequest(path: "/metrics")).body ?? []
+            let line = String(decoding: page, as: UTF8.self).split(separator: "\n")
+                .first { $0.hasPrefix("vedette_rule_evaluations_total ") }
+            return line?.split(separator: " ").last.flatMap { Int($0) } ?? -1
+        }
+        world.run(for: 590_000)
+        #expect(await evaluations() == 0)
+        let answer = await world.vedette?.api.answer(APIRequest(path: "/api/v1/query", query: "query=up"))
+        let text = String(decoding: answer?.body ?? [], as: UTF8.self)
+        #expect(text.contains("\"__name__\":\"up\"") && text.contains("is still being read"), "\(text)")
+        world.run(for: 60_000)
+        #expect(await evaluations() > 0)
+    }
+
     @Test("every metric that the rules, dashboards and runbooks name is exposed") func names() async throws {
         // Of rollbacks there are series where some are configured.
         let rollback = """
