@@ -32,9 +32,26 @@ public struct Page: Sendable, Hashable {
     public var isUnjournalled = false
     /// Where this daemon is reached, for links; may be empty.
     public var externalURL = ""
+    /// What the channel wanted to be remembered of the group, while the group lives: a message's place in a thread.
+    public var thread: [String: String] = [:]
+    /// What it wanted to be remembered of this page: who has it already.
+    public var progress: [String: String] = [:]
 
     /// A first try.
     public init(_ notification: Notification, key: String) { (self.notification, self.key) = (notification, key) }
+}
+
+/// What a try leaves behind, whatever came of it.
+public struct Receipt: Sendable, Hashable {
+    /// Replaces `Page.thread` of the group's later pages through this channel; nil: as it was.
+    public var thread: [String: String]?
+    /// Replaces `Page.progress` of this page's later tries; nil: as it was.
+    public var progress: [String: String]?
+    /// For the ledger: what a person should know of a page that arrived; holds no secret.
+    public var note = ""
+
+    /// Nothing.
+    public init() {}
 }
 
 /// What an answer means for a page.

@@ -11,23 +11,23 @@ public import Transport
 /// Nothing is awaited between a decision and its commit, so that decisions and journal agree in order. The commit
 /// blocks: run the actor where that is allowed, by an executor preference of the tasks that call it.
 public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
-    private var settings: NotifyingSettings
-    private var channels: [String: (receiver: String, channel: any Channel)] = [:]
-    private var groups: AlertGroups
-    private var outbox: Outbox
-    private var deliveries: [Delivery] = []
-    private var isStopping = false
+    var settings: NotifyingSettings
+    var channels: [String: (receiver: String, channel: any Channel)] = [:]
+    var groups: AlertGroups
+    var outbox: Outbox
+    var deliveries: [Delivery] = []
+    var isStopping = false
     /// The two clocks at the last look, to notice when the wall clock is set.
     private var lastLook: (wall: Timestamp, uptime: UInt64)
 
-    private let store: any StateStore
-    private let clock: any TimeSource
-    private let transport: any HTTPTransport
-    private let random: SharedRandom
-    private let files: Secret.FileReader
-    private let externalURL: String
-    private let wake = Wake()
-    private let figures = DispatcherFigures()
+    let store: any StateStore
+    let clock: any TimeSource
+    let transport: any HTTPTransport
+    let random: SharedRandom
+    let files: Secret.FileReader
+    let externalURL: String
+    let wake = Wake()
+    let figures = DispatcherFigures()
 
     /// How many tries are remembered for the pages.
     static let rememberedDeliveries = 200
@@ -134,7 +134,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     }
 
     /// The moment; when the wall clock was set since the last look, the timers move with it.
-    private func look() -> Timestamp {
+    func look() -> Timestamp {
         let (now, uptime) = (clock.now(), clock.uptimeNanoseconds())
         let passed = Milliseconds((uptime - min(lastLook.uptime, uptime)) / 1_000_000)
         let jump = (now - lastLook.wall) - passed
@@ -176,60 +176,6 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         }
         let next = [groups.nextFlush, isStopping ? nil : outbox.nextDue].compactMap(\.self).min()
         return (pages, next.map { $0 - now })
-    }
-
-    /// One try, from request to outcome.
-    private nonisolated func deliver(_ page: Page, _ entry: OutboxEntry) async {
-        let began = clock.uptimeNanoseconds()
-        guard let target = await channels[entry.channelID] else {
-            let message = "\(entry.channelID) is not configured any more"
-            return await finish(entry, .refused(.unconfigured, message), kind: "none", latency: 0)
-        }
-        let kind = target.channel.kind
-        figures.attempts.add(["channel": kind])
-        if entry.attempts > 1 { figures.retries.add(["channel": kind]) }
-        let outcome = await Sending.outcome(
-            of: page, through: target.channel, transport: transport, files: files, now: clock.now)
-        let latency = Milliseconds((clock.uptimeNanoseconds() - began) / 1_000_000)
-        await finish(entry, outcome, kind: kind, latency: latency)
-    }
-
-    private func finish(_ entry: OutboxEntry, _ outcome: Outbox.Outcome, kind: String, latency: Milliseconds) {
-        let now = look()
-        guard let (left, changes) = outbox.finish(entry.id, outcome, jitter: random.fraction(), now: now) else {
-            return
-        }
-        store.commit(changes)
-        figures.latency.record(kind, seconds: Double(latency) / 1000)
-        var (shown, message) = (Delivery.Outcome.accepted, "")
-        switch outcome {
-        case .accepted: break
-        case .refused(let reason, let text):
-            (shown, message) = (.refused, text)
-            figures.failures.add(["channel": kind, "reason": reason.rawValue])
-        case .failed(let reason, let text, _, let mayHaveArrived):
-            (shown, message) = (mayHaveArrived ? .unknown : .failed, text)
-            figures.failures.add(["channel": kind, "reason": reason.rawValue])
-            if mayHaveArrived { figures.unknown.add(["channel": kind]) }
-        }
-        let isGone = outbox.entries[entry.id] == nil
-        if isGone, shown != .accepted { countRefusal(entry.channelID) }
-        var next: Timestamp?
-        if case .waiting(let until) = left.state, !isGone { next = until }
-        deliveries.append(
-            Delivery(
-                time: now, receiver: entry.notification.receiver, channelID: entry.channelID, kind: kind,
-                notificationID: entry.notification.id, groupKey: entry.notification.groupKey,
-                title: entry.notification.title, isFiring: entry.notification.isFiring, attempt: entry.attempts,
-                latency: latency, outcome: shown, message: message, nextTry: next))
-        if deliveries.count > Dispatcher.rememberedDeliveries { deliveries.removeFirst() }
-        figures.show(groups, &outbox)
-        wake.signal()
-    }
-
-    private func countRefusal(_ channelID: String) {
-        let kind = channelID.split(separator: "/").dropLast().last.map(String.init) ?? "none"
-        figures.refusals.add(["channel": kind])
     }
 
     /// Everything, for pages and the API.

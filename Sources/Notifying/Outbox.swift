@@ -146,7 +146,7 @@ public struct Outbox: Sendable {
     ///
     /// - Returns: The entry as it was left, and the changes to commit; nil when there is no such try.
     public mutating func finish(
-        _ id: String, _ outcome: Outcome, jitter: Double, now: Timestamp
+        _ id: String, _ outcome: Outcome, _ receipt: Receipt = Receipt(), jitter: Double, now: Timestamp
     ) -> (entry: OutboxEntry, changes: [StateChange])? {
         guard var entry = entries[id], entry.state == .sending else { return nil }
         lanes[entry.channelID]?.inFlight -= 1

@@ -10,12 +10,12 @@ enum Sending {
     static func outcome(
         of page: Page, through channel: any Channel, transport: any HTTPTransport, files: Secret.FileReader,
         now: () -> Timestamp
-    ) async -> Outbox.Outcome {
+    ) async -> (Outbox.Outcome, Receipt) {
         let request: HTTPRequest
         do {
             request = try channel.request(for: page, reading: files)
         } catch {
-            return .failed(.secret, "\(error)", after: nil, mayHaveArrived: false)
+            return (.failed(.secret, "\(error)", after: nil, mayHaveArrived: false), Receipt())
         }
         let outcome: Outbox.Outcome
         do {
@@ -31,7 +31,7 @@ enum Sending {
             let reason: FailureReason = error.isOutcomeUnknown ? .interrupted : .unreachable
             outcome = .failed(reason, "\(error)", after: nil, mayHaveArrived: error.isOutcomeUnknown)
         }
-        return redacted(outcome, channel.secrets(reading: files))
+        return (redacted(outcome, channel.secrets(reading: files)), Receipt())
     }
 
     /// Cuts secrets out of what a receiver or a library says.
@@ -91,7 +91,7 @@ public enum TestPage {
             page.key = "\(page.notification.id)/\(id)"
             page.externalURL = externalURL
             let began = clock.uptimeNanoseconds()
-            let outcome = await Sending.outcome(
+            let (outcome, _) = await Sending.outcome(
                 of: page, through: channel, transport: transport, files: files, now: clock.now)
             let latency = Milliseconds((clock.uptimeNanoseconds() - began) / 1_000_000)
             let (isAccepted, message) =
