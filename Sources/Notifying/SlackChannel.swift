@@ -80,6 +80,13 @@ public struct SlackChannel: Channel {
     /// The address and the credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] { revealed([apiURL] + http.allSecrets, files) }
 
+    /// One for each address and channel.
+    public var destination: String { Notifying.destination(kind, apiURL, channel ?? "") }
+    /// One message in a second, three at once.
+    ///
+    /// - SeeAlso: docs.slack.dev, "Rate limits".
+    public var rate: SendingRate? { SendingRate(burst: 3, interval: 1000) }
+
     private func message(_ page: Page) -> JSON {
         let title = truncated(page.notification.title, to: SlackChannel.maximumHeader)
         var members: [JSON.Member] = []

@@ -57,6 +57,11 @@ public struct WebhookChannel: Channel {
     /// The address and the credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] { revealed([url] + http.allSecrets, files) }
 
+    /// One for each address; no rate.
+    public var destination: String { Notifying.destination(kind, url) }
+    /// As fast as they come.
+    public var rate: SendingRate? { nil }
+
     private func payload(_ page: Page) -> JSON {
         let notification = page.notification
         var items = notification.items
