@@ -85,9 +85,12 @@ private let builtInTexts = #"""
     {{ define "email.default.html" }}
     """#
     // The colour of the heading is chosen by the template here, so both pages are one.
-    + mailPage(title: #"{{ template "__subject" . }}"#, isFiring: true, content: #"""
-        {{ if .Alerts.Firing }}<p><b>{{ len .Alerts.Firing }} firing</b></p>{{ template "__mail_alerts" .Alerts.Firing }}{{ end }}
-        {{ if .Alerts.Resolved }}<p><b>{{ len .Alerts.Resolved }} resolved</b></p>{{ template "__mail_alerts" .Alerts.Resolved }}{{ end }}
-        <p><a href="{{ template "__alertmanagerURL" . }}">View in {{ template "__alertmanager" . }}</a></p>
-        """#).replacing(#"class="on""#, with: #"class="{{ if .Alerts.Firing }}on{{ else }}off{{ end }}""#)
+    + mailPage(
+        title: #"{{ template "__subject" . }}"#, isFiring: true,
+        content: #"""
+            {{ if .Alerts.Firing }}<p><b>{{ len .Alerts.Firing }} firing</b></p>{{ template "__mail_alerts" .Alerts.Firing }}{{ end }}
+            {{ if .Alerts.Resolved }}<p><b>{{ len .Alerts.Resolved }} resolved</b></p>{{ template "__mail_alerts" .Alerts.Resolved }}{{ end }}
+            <p><a href="{{ template "__alertmanagerURL" . }}">View in {{ template "__alertmanager" . }}</a></p>
+            """#
+    ).replacing(#"class="on""#, with: #"class="{{ if .Alerts.Firing }}on{{ else }}off{{ end }}""#)
     + "{{ end }}"

@@ -131,7 +131,7 @@ enum Runbook {
 
     /// The section "First steps" or "What to do", else the first numbered list, as plain text.
     static func firstSteps(in text: String) -> String? {
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map(String.init)
         let found = section(lines) ?? list(lines)
         var result: [String] = []
         var length = 0

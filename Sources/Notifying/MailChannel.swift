@@ -323,7 +323,9 @@ extension Evidence {
             let url = externalURL.htmlEscaped
             last.append("<p><a href=\"\(url)\">\(url)</a></p>")
         }
-        if !notes.isEmpty { last.append("<p class=\"note\">\(notes.map(\.htmlEscaped).joined(separator: "<br>\n"))</p>") }
+        if !notes.isEmpty {
+            last.append("<p class=\"note\">\(notes.map(\.htmlEscaped).joined(separator: "<br>\n"))</p>")
+        }
         return mailPage(
             title: title.htmlEscaped, isFiring: isFiring, content: content + last.joined(separator: "\n"))
     }

@@ -38,7 +38,8 @@ struct PageRenderer {
         (environment.externalURL, environment.now) = (externalURL, page.now.seconds)
         environment.zone = { name in
             // A name is no way out of the folder; a zone that cannot be read is none.
-            guard !name.isEmpty, !name.contains(".."), name.utf8.allSatisfy({ $0.isASCIIWord || "/+-".utf8.contains($0) }),
+            guard !name.isEmpty, !name.contains(".."),
+                name.utf8.allSatisfy({ $0.isASCIIWord || "/+-".utf8.contains($0) }),
                 let bytes = try? files("/usr/share/zoneinfo/\(name)")
             else { return nil }
             return CivilZone(name: name, bytes: bytes)

@@ -53,7 +53,8 @@ public struct SlackChannel: Channel {
             let isBotURL = apiURL?.path == nil && (try? apiURL?.reveal { _ in [] }) == appURL
             if token != nil, apiURL != nil, !isBotURL {
                 throw map.error(
-                    "slack_app_token", "at most one of slack_app_token/slack_app_token_file & "
+                    "slack_app_token",
+                    "at most one of slack_app_token/slack_app_token_file & "
                         + "slack_api_url/slack_api_url_file must be configured; remove one of them")
             }
         }
@@ -69,7 +70,8 @@ public struct SlackChannel: Channel {
         try map.checkURL(Secret(appURL), "app_url")
         if ownURL != nil, token != nil {
             throw map.error(
-                "app_token", "at most one of api_url/api_url_file & app_token/app_token_file must be configured; "
+                "app_token",
+                "at most one of api_url/api_url_file & app_token/app_token_file must be configured; "
                     + "remove one of them")
         }
         let hasOwn = map.has("http_config") && client.http.authorization != nil
@@ -90,7 +92,8 @@ public struct SlackChannel: Channel {
         updatesMessage = try map.take("update_message", default: false)
         if updatesMessage, !isBot {
             throw map.error(
-                "update_message", "update_message can only be used with bot tokens. api_url must be set to "
+                "update_message",
+                "update_message can only be used with bot tokens. api_url must be set to "
                     + "\(SlackChannel.postMessage), or app_token given")
         }
         sendsResolved = try map.take("send_resolved", default: sendsResolved)

@@ -52,7 +52,9 @@ struct SlackLayout: Sendable {
     }
 
     private static func action(_ map: SettingsMap, _ texts: PageTexts) throws(SettingsError) -> Action {
-        func parts(_ map: SettingsMap, _ keys: [String]) throws(SettingsError) -> [(key: String, template: PageTemplate)] {
+        func parts(_ map: SettingsMap, _ keys: [String]) throws(SettingsError) -> [(
+            key: String, template: PageTemplate
+        )] {
             var parts: [(key: String, template: PageTemplate)] = []
             for key in keys {
                 if let template = try map.takeTemplate(key, texts), !template.text.isEmpty {

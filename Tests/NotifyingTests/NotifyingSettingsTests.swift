@@ -81,7 +81,7 @@ import Transport
             ),
             (
                 "receivers: [{name: a, pagerduty_configs: [{routing_key: hunter2, details: {a: [1, '{{ x }}']}}]}]",
-                "vedette.yaml:1:86: details: invalid template syntax: function \"x\" not defined"
+                "vedette.yaml:1:87: details: invalid template syntax: function \"x\" not defined"
             ),
             (
                 "receivers: [{name: a, webhook_configs: [{urll: 'http://hunter2'}]}]",
