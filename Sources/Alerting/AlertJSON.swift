@@ -34,6 +34,7 @@ extension Notification {
             "receiver": .string(receiver), "reason": .string(reason.rawValue),
             "groupLabels": JSON(groupLabels.dictionary), "decidedAt": JSON(decidedAt),
             "items": .array(items.map { ["alert": $0.alert.json, "resolved": .bool($0.isResolved)] }),
+            "routeLabels": JSON(routeLabels),
         ]
     }
 
@@ -55,6 +56,7 @@ extension Notification {
         self.init(
             id: id, groupID: groupID, groupKey: groupKey, receiver: receiver, reason: reason,
             groupLabels: Labels(groupLabels), items: items, decidedAt: decidedAt)
+        routeLabels = json["routeLabels"]?.strings ?? [:]
     }
 }
 

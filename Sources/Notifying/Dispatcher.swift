@@ -32,21 +32,23 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     /// How many tries are remembered for the pages.
     static let rememberedDeliveries = 200
 
-    /// Takes up the state that `store` holds. `files` reads secrets' files; `random` chooses the jitter.
+    /// Takes up the state that `store` holds. `files` reads secrets' files; `random` chooses the jitter. No group
+    /// is told of before `opening`.
     public init(
         _ settings: NotifyingSettings, store: any StateStore, clock: any TimeSource, transport: any HTTPTransport,
         random: SharedRandom, externalURL: String, files: @escaping Secret.FileReader,
-        rules: Outbox.Rules = Outbox.Rules()
+        rules: Outbox.Rules = Outbox.Rules(), opening: Timestamp = .distantPast
     ) {
         (self.settings, self.store, self.clock, self.transport) = (settings, store, clock, transport)
         (self.random, self.externalURL, self.files) = (random, externalURL, files)
         let now = clock.now()
         lastLook = (now, clock.uptimeNanoseconds())
         channels = Dispatcher.channels(settings)
-        groups = AlertGroups(settings.tree)
+        groups = AlertGroups(settings.alerting, opening: opening)
         outbox = Outbox(rules: rules)
         figures.begin(settings)
-        let restored = groups.restore(from: store, receivers: Set(settings.receivers.keys), now: now)
+        let restored = groups.restore(
+            from: store, receivers: Set(settings.receivers.keys), zones: settings.zones, now: now)
         let pages = outbox.restore(from: store, channels: Set(channels.keys), now: now)
         figures.unreadable.add(restored.unreadable + pages.unreadable)
         if pages.unknown > 0 { figures.unknown.add(["channel": "restart"], pages.unknown) }
@@ -107,7 +109,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         channels = Dispatcher.channels(settings)
         let letters = outbox.deadLetters.count
         let changes =
-            groups.replace(settings.tree, receivers: Set(settings.receivers.keys), now: now)
+            groups.replace(settings.alerting, receivers: Set(settings.receivers.keys), now: now)
             + outbox.keep(Set(channels.keys), now: now)
         for letter in outbox.deadLetters.dropFirst(letters) { countRefusal(letter.entry.channelID) }
         if !changes.isEmpty { store.commit(changes) }
@@ -149,8 +151,10 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     /// Decides, commits, and returns what is to be sent now and how long to rest then.
     private func step() -> (pages: [(Page, OutboxEntry)], pause: Milliseconds?) {
         let now = look()
-        var (notifications, changes) = groups.flush(now: now)
-        for notification in notifications {
+        let decision = groups.flush(now: now)
+        var changes = decision.changes
+        for (reason, count) in decision.suppressed { figures.suppressed.add(["reason": reason.rawValue], count) }
+        for notification in decision.notifications {
             let targets = (settings.receivers[notification.receiver]?.channels ?? []).filter {
                 $0.channel.sendsResolved || !notification.tellsOnlyEnds
             }

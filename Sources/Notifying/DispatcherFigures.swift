@@ -1,3 +1,4 @@
+internal import Alerting
 internal import Basics
 internal import Model
 internal import Synchronization
@@ -16,6 +17,7 @@ final class DispatcherFigures: Sendable {
     let retries = LabelsCounter()
     let refusals = LabelsCounter()
     let unknown = LabelsCounter()
+    let suppressed = LabelsCounter()
     let unjournalled = Counter()
     let unreadable = Counter()
     let latency = LatencyHistogram()
@@ -23,6 +25,7 @@ final class DispatcherFigures: Sendable {
 
     /// Begins each configured channel's counters at 0, so that the first failure is seen as an increase.
     func begin(_ settings: NotifyingSettings) {
+        for reason in Suppression.allCases { suppressed.add(["reason": reason.rawValue], 0) }
         for receiver in settings.receivers.values {
             for (_, channel) in receiver.channels {
                 let labels: Labels = ["channel": channel.kind]
@@ -48,6 +51,7 @@ final class DispatcherFigures: Sendable {
             counter("notification_retries_total", "Tries beyond the first of a page.", retries),
             counter(
                 "notifications_refused_total", "Pages given up: refused for good, expired or unconfigured.", refusals),
+            counter("notifications_suppressed_total", "Alerts that a look at their group held back.", suppressed),
             counter("notifications_unknown_total", "Tries whose outcome is unknown; sent again, marked.", unknown),
             MetricFamily(
                 .counter, "vedette_notifications_unjournalled_total",

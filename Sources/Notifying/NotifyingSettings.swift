@@ -24,8 +24,12 @@ public struct Receiver: Sendable {
 
 /// `route`, `receivers` and Alertmanager's part of `global`.
 public struct NotifyingSettings: Sendable {
+    /// Who is told what and when.
+    public var alerting: AlertingSettings
     /// The routes.
-    public var tree: RouteTree
+    public var tree: RouteTree { alerting.tree }
+    /// Finds time zones, also for silences that recur.
+    public var zones: ZoneFinder = { _ in nil }
     /// By name.
     public var receivers: [String: Receiver]
     /// After what time an alert from outside that is not told again is over. Default: 5 min.
@@ -33,7 +37,7 @@ public struct NotifyingSettings: Sendable {
 
     /// Settings by their parts.
     public init(tree: RouteTree, receivers: [Receiver]) {
-        self.tree = tree
+        alerting = AlertingSettings(tree: tree)
         self.receivers = Dictionary(receivers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
     }
 
@@ -42,7 +46,10 @@ public struct NotifyingSettings: Sendable {
 
     /// Takes its sections of the daemon's file. `global` is shared with other rooms: whoever owns the file calls its
     /// `finish`.
-    public init(from root: SettingsMap) throws(SettingsError) {
+    public init(
+        from root: SettingsMap, mode: MatcherMode = .fallback, zones: @escaping ZoneFinder = { _ in nil }
+    ) throws(SettingsError) {
+        self.zones = zones
         var http = HTTPClientSettings()
         var (slackURL, pagerDutyURL): (Secret?, String) = (nil, "https://events.pagerduty.com/v2/enqueue")
         if let global = try root.takeMap("global") {
@@ -68,7 +75,8 @@ public struct NotifyingSettings: Sendable {
             }
             receivers.append(receiver)
         }
-        tree = try RouteTree(from: root, receivers: Set(receivers.map(\.name)), fallback: "none")
+        alerting = try AlertingSettings(
+            from: root, receivers: Set(receivers.map(\.name)), fallback: "none", mode: mode, zones: zones)
         self.receivers = Dictionary(uniqueKeysWithValues: receivers.map { ($0.name, $0) })
     }
 }
