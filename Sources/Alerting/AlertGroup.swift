@@ -130,19 +130,33 @@ public struct AlertGroup: Sendable, Hashable {
             member.alert = AlertGroup.merged(old.alert, alert, now: now)
         }
         member.isOver = member.alert.isResolved(at: now)
-        let isSame = member.alert.startsAt == old.alert.startsAt && member.alert.endsAt == old.alert.endsAt
+        let isSame = member.alert.startsAt == old.alert.startsAt && AlertGroup.isMerelyLonger(old, member, now: now)
         member.isDirty = isSame
         members[alert.labels] = member
         return !isSame
     }
 
-    /// One episode told twice: earliest start, newest texts and end; of two ends in the past the later.
+    /// Whether nothing changed but when it ends unless it is told again. A sender moves that every minute; after a
+    /// crash it has that time again (see `AlertGroups.restore`), so it is not worth a write.
+    private static func isMerelyLonger(_ old: Member, _ new: Member, now: Timestamp) -> Bool {
+        guard old.alert.endsAt != new.alert.endsAt else { return true }
+        guard !old.isResolved(at: now), !new.isOver, let end = old.alert.endsAt, let newEnd = new.alert.endsAt else {
+            return false
+        }
+        return newEnd > end
+    }
+
+    /// One episode told twice: earliest start, newest texts and end; of two ends in the past the later. An end that
+    /// was told is not drawn in by one that is a mere timeout.
     ///
     /// - SeeAlso: Alertmanager, `types.Alert.Merge`.
     private static func merged(_ old: Alert, _ new: Alert, now: Timestamp) -> Alert {
         var merged = new
         merged.startsAt = min(old.startsAt, new.startsAt)
-        if let end = old.endsAt, let newEnd = new.endsAt, end <= now, newEnd <= now { merged.endsAt = max(end, newEnd) }
+        guard let end = old.endsAt, let newEnd = new.endsAt, end > newEnd else { return merged }
+        if end <= now || (newEnd > now && !old.endsByTimeout && new.endsByTimeout) {
+            (merged.endsAt, merged.endsByTimeout) = (end, old.endsByTimeout)
+        }
         return merged
     }
 

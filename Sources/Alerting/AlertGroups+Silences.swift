@@ -89,6 +89,21 @@ extension AlertGroups {
         status(of: labels, under: silences.active(at: now), now: now)
     }
 
+    /// The same for many alerts.
+    public func statusLookup(now: Timestamp) -> StatusLookup {
+        StatusLookup(groups: self, silenced: silences.active(at: now), now: now)
+    }
+
+    /// Tells what holds alerts back at one moment.
+    public struct StatusLookup: Sendable {
+        let groups: AlertGroups
+        let silenced: ActiveSilences
+        let now: Timestamp
+
+        /// What holds an alert back.
+        public func status(of labels: Labels) -> AlertStatus { groups.status(of: labels, under: silenced, now: now) }
+    }
+
     func status(of labels: Labels, under silenced: ActiveSilences, now: Timestamp) -> AlertStatus {
         AlertStatus(
             silencedBy: silenced.isEmpty ? [] : silenced.ids(labels).filter { !labels.isExempt(from: $0) },

@@ -247,21 +247,25 @@ public struct AlertGroups: Sendable {
 }
 
 extension AlertGroups {
-    /// Takes up the groups and silences that a store holds, under the settings now in force.
+    /// Takes up the groups and silences that a store holds, under the settings now in force. Alerts from outside that
+    /// fired have at least `grace` to be told again: while we were down nobody could.
     ///
     /// - Returns: The changes to commit, and how many entries could not be read and were left alone.
     public mutating func restore(
-        from store: any StateStore, receivers: Set<String>, zones: ZoneFinder, now: Timestamp
+        from store: any StateStore, receivers: Set<String>, zones: ZoneFinder, grace: Milliseconds = 300_000,
+        now: Timestamp
     ) -> (changes: [StateChange], unreadable: Int) {
         var unreadable = silences.restore(from: store, zones: zones)
         for (id, bytes) in store.entries(of: AlertGroup.groupsTable) {
             if let group = AlertGroup(id: id, header: bytes) { groups[id] = group } else { unreadable += 1 }
         }
         for (_, bytes) in store.entries(of: AlertGroup.alertsTable) {
-            guard let (id, member) = AlertGroup.member(bytes), groups[id] != nil else {
+            guard let (id, found) = AlertGroup.member(bytes), groups[id] != nil else {
                 unreadable += 1
                 continue
             }
+            var member = found
+            if !member.isOver, let end = member.alert.endsAt { member.alert.endsAt = max(end, now + grace) }
             groups[id]?.members[member.alert.labels] = member
         }
         // A start is not a moment to wait: what was due while we were down is due now.

@@ -11,6 +11,7 @@ extension Alert {
             JSON.Member("startsAt", JSON(startsAt)),
         ]
         if let endsAt { members.append(JSON.Member("endsAt", JSON(endsAt))) }
+        if endsByTimeout { members.append(JSON.Member("timeout", true)) }
         if !generatorURL.isEmpty { members.append(JSON.Member("generatorURL", .string(generatorURL))) }
         return .object(members)
     }
@@ -23,6 +24,7 @@ extension Alert {
         self.init(
             labels: Labels(labels), annotations: json["annotations"]?.strings ?? [:], value: value, startsAt: startsAt,
             endsAt: json["endsAt"]?.timestamp, generatorURL: json["generatorURL"]?.string ?? "")
+        endsByTimeout = json["timeout"]?.bool ?? false
     }
 }
 

@@ -76,7 +76,7 @@ extension Notification.Item {
     /// Alertmanager's order of the alerts in a message, then by time.
     ///
     /// - SeeAlso: Alertmanager, `types.AlertSlice` and prometheus/common, `LabelSet.Before`.
-    fileprivate func isBefore(_ other: Notification.Item) -> Bool {
+    public func isBefore(_ other: Notification.Item) -> Bool {
         let (one, two) = (alert.labels, other.alert.labels)
         for name in ["job", "instance"] where one[name] != two[name] {
             if one[name].isEmpty || two[name].isEmpty { return two[name].isEmpty }

@@ -18,6 +18,8 @@ final class DispatcherFigures: Sendable {
     let refusals = LabelsCounter()
     let unknown = LabelsCounter()
     let suppressed = LabelsCounter()
+    let received = LabelsCounter()
+    let invalid = Counter()
     let unjournalled = Counter()
     let unreadable = Counter()
     let latency = LatencyHistogram()
@@ -25,6 +27,7 @@ final class DispatcherFigures: Sendable {
 
     /// Begins each configured channel's counters at 0, so that the first failure is seen as an increase.
     func begin(_ settings: NotifyingSettings) {
+        for status in ["firing", "resolved"] { received.add(["status": status], 0) }
         for reason in Suppression.allCases { suppressed.add(["reason": reason.rawValue], 0) }
         for receiver in settings.receivers.values {
             for (_, channel) in receiver.channels {
@@ -51,6 +54,9 @@ final class DispatcherFigures: Sendable {
             counter("notification_retries_total", "Tries beyond the first of a page.", retries),
             counter(
                 "notifications_refused_total", "Pages given up: refused for good, expired or unconfigured.", refusals),
+            counter("alerts_received_total", "Alerts from outside, by what they said.", received),
+            MetricFamily(
+                .counter, "vedette_alerts_invalid_total", "Alerts from outside that were refused.", invalid.value),
             counter("notifications_suppressed_total", "Alerts that a look at their group held back.", suppressed),
             counter("notifications_unknown_total", "Tries whose outcome is unknown; sent again, marked.", unknown),
             MetricFamily(
