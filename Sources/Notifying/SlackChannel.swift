@@ -130,6 +130,8 @@ public struct SlackChannel: Channel {
         if items.count > shown { notes.append("and \(items.count - shown) more") }
         if !page.externalURL.isEmpty { notes.append("<\(slackURL(page.externalURL))|Vedette>") }
         if page.isPossiblyRepeated { notes.append("try \(page.attempt): an earlier one may have arrived") }
+        if let receiver = page.standsInFor { notes.append("in place of \(slackText(receiver, limit: 100))") }
+        if page.isOld { notes.append("sent late: decided \(slackTime(page.notification.decidedAt))") }
         if page.isUnjournalled { notes.append("sent without the journal: may come again") }
         if !notes.isEmpty {
             let text = notes.joined(separator: " · ")

@@ -45,6 +45,10 @@ public struct WebhookChannel: Channel {
         ]
         if page.isPossiblyRepeated { headers.append(HTTPHeader("X-Vedette-Possibly-Repeated", "true")) }
         if page.isUnjournalled { headers.append(HTTPHeader("X-Vedette-Unjournalled", "true")) }
+        if let receiver = page.standsInFor { headers.append(HTTPHeader("X-Vedette-Stands-In-For", receiver.percentEncoded)) }
+        if page.isOld {
+            headers.append(HTTPHeader("X-Vedette-Decided-At", page.notification.decidedAt.rfc3339()))
+        }
         return HTTPRequest(
             method: "POST", url: try url.revealURL(reading: files),
             headers: headers + (try http.headers(reading: files)),
