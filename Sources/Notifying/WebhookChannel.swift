@@ -45,7 +45,9 @@ public struct WebhookChannel: Channel {
         ]
         if page.isPossiblyRepeated { headers.append(HTTPHeader("X-Vedette-Possibly-Repeated", "true")) }
         if page.isUnjournalled { headers.append(HTTPHeader("X-Vedette-Unjournalled", "true")) }
-        if let receiver = page.standsInFor { headers.append(HTTPHeader("X-Vedette-Stands-In-For", receiver.percentEncoded)) }
+        if let receiver = page.standsInFor {
+            headers.append(HTTPHeader("X-Vedette-Stands-In-For", receiver.percentEncoded))
+        }
         if page.isOld {
             headers.append(HTTPHeader("X-Vedette-Decided-At", page.notification.decidedAt.rfc3339()))
         }
