@@ -16,6 +16,29 @@ public protocol Channel: Sendable {
     func verdict(on response: HTTPResponse) -> Verdict
     /// Everything that must not be shown, for cutting it out of answers.
     func secrets(reading files: Secret.FileReader) -> [String]
+    /// Who is reached, as far as it counts for the rate: channels of one destination share `rate`. Holds no secret,
+    /// `slack:3f0a9c…:#ops`.
+    var destination: String { get }
+    /// How fast the destination takes messages; nil: as fast as they come.
+    var rate: SendingRate? { get }
+}
+
+/// A bucket of tokens: so many messages at once, then one in each interval.
+public struct SendingRate: Sendable, Hashable {
+    /// How many may go at once; from 1.
+    public var burst: Int
+    /// One more each; above 0.
+    public var interval: Milliseconds
+
+    /// A rate by its parts.
+    public init(burst: Int, interval: Milliseconds) { (self.burst, self.interval) = (burst, interval) }
+}
+
+/// A destination's name that tells two secrets apart and neither of them: a digest of the text or of its file's path.
+func destination(_ kind: String, _ secret: Secret, _ rest: String = "") -> String {
+    let text = secret.path ?? ((try? secret.reveal { _ in [] }) ?? "")  // A text in the settings: nothing is read.
+    let digest = Digest.hexadecimal(of: text, .sha256).prefix(16)
+    return "\(kind):\(digest)\(rest.isEmpty ? "" : ":\(rest)")"
 }
 
 /// A notification on its way through one channel.
@@ -30,6 +53,11 @@ public struct Page: Sendable, Hashable {
     public var isPossiblyRepeated = false
     /// Whether it could not be journalled before it was sent, so that a crash may send it again unmarked.
     public var isUnjournalled = false
+    /// The receiver for which this page comes here, since that one could not be reached.
+    public var standsInFor: String?
+    /// Whether newer pages of its group came first: a dead letter that was sent again. `notification.decidedAt` tells
+    /// when it was true.
+    public var isOld = false
     /// Where this daemon is reached, for links; may be empty.
     public var externalURL = ""
     /// What the channel wanted to be remembered of the group, while the group lives: a message's place in a thread.

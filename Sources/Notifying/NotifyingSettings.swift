@@ -9,6 +9,8 @@ public struct Receiver: Sendable {
     public let name: String
     /// In the order of the file; the id is `receiver/kind/index`.
     public let channels: [(id: String, channel: any Channel)]
+    /// Who is told when its channels fail.
+    public var fallback: Fallback?
 
     /// A receiver of channels, which get their ids here.
     public init(name: String, channels: [any Channel]) {
@@ -68,16 +70,19 @@ public struct NotifyingSettings: Sendable {
         try root.refuse(
             ["tracing", "event_recorder"], "leave it out; deliveries are listed by the API and in /metrics")
         var receivers: [Receiver] = []
+        var maps: [String: SettingsMap] = [:]
         for map in try root.takeMaps("receivers") {
             let receiver = try Receiver(from: map, slackURL: slackURL, pagerDutyURL: pagerDutyURL, http: http)
             guard !receivers.contains(where: { $0.name == receiver.name }) else {
                 throw map.error("name", "the receiver '\(receiver.name)' is already defined; give it another name")
             }
             receivers.append(receiver)
+            maps[receiver.name] = map
         }
         alerting = try AlertingSettings(
             from: root, receivers: Set(receivers.map(\.name)), fallback: "none", mode: mode, zones: zones)
         self.receivers = Dictionary(uniqueKeysWithValues: receivers.map { ($0.name, $0) })
+        try NotifyingSettings.check(self.receivers, maps)
     }
 }
 
@@ -105,7 +110,9 @@ extension Receiver {
         for map in try map.takeMaps("pagerduty_configs") {
             channels.append(try PagerDutyChannel(from: map, url: pagerDutyURL, defaults: http))
         }
+        let fallback = try map.takeMap("fallback").map { map throws(SettingsError) in try Fallback(from: map) }
         try map.finish()
         self.init(name: name, channels: channels)
+        self.fallback = fallback
     }
 }

@@ -87,6 +87,11 @@ public struct PagerDutyChannel: Channel {
         revealed([routingKey] + http.allSecrets, files)
     }
 
+    /// One for each key.
+    public var destination: String { Notifying.destination(kind, routingKey) }
+    /// 120 events in a minute.
+    public var rate: SendingRate? { SendingRate(burst: 120, interval: 500) }
+
     private func event(_ page: Page, routingKey: String, shown: Int) -> JSON {
         let notification = page.notification
         var members: [JSON.Member] = [

@@ -80,6 +80,13 @@ public struct SlackChannel: Channel {
     /// The address and the credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] { revealed([apiURL] + http.allSecrets, files) }
 
+    /// One for each address and channel.
+    public var destination: String { Notifying.destination(kind, apiURL, channel ?? "") }
+    /// One message in a second, three at once.
+    ///
+    /// - SeeAlso: docs.slack.dev, "Rate limits".
+    public var rate: SendingRate? { SendingRate(burst: 3, interval: 1000) }
+
     private func message(_ page: Page) -> JSON {
         let title = truncated(page.notification.title, to: SlackChannel.maximumHeader)
         var members: [JSON.Member] = []
@@ -123,6 +130,8 @@ public struct SlackChannel: Channel {
         if items.count > shown { notes.append("and \(items.count - shown) more") }
         if !page.externalURL.isEmpty { notes.append("<\(slackURL(page.externalURL))|Vedette>") }
         if page.isPossiblyRepeated { notes.append("try \(page.attempt): an earlier one may have arrived") }
+        if let receiver = page.standsInFor { notes.append("in place of \(slackText(receiver, limit: 100))") }
+        if page.isOld { notes.append("sent late: decided \(slackTime(page.notification.decidedAt))") }
         if page.isUnjournalled { notes.append("sent without the journal: may come again") }
         if !notes.isEmpty {
             let text = notes.joined(separator: " · ")

@@ -45,6 +45,12 @@ public struct WebhookChannel: Channel {
         ]
         if page.isPossiblyRepeated { headers.append(HTTPHeader("X-Vedette-Possibly-Repeated", "true")) }
         if page.isUnjournalled { headers.append(HTTPHeader("X-Vedette-Unjournalled", "true")) }
+        if let receiver = page.standsInFor {
+            headers.append(HTTPHeader("X-Vedette-Stands-In-For", receiver.percentEncoded))
+        }
+        if page.isOld {
+            headers.append(HTTPHeader("X-Vedette-Decided-At", page.notification.decidedAt.rfc3339()))
+        }
         return HTTPRequest(
             method: "POST", url: try url.revealURL(reading: files),
             headers: headers + (try http.headers(reading: files)),
@@ -56,6 +62,11 @@ public struct WebhookChannel: Channel {
 
     /// The address and the credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] { revealed([url] + http.allSecrets, files) }
+
+    /// One for each address; no rate.
+    public var destination: String { Notifying.destination(kind, url) }
+    /// As fast as they come.
+    public var rate: SendingRate? { nil }
 
     private func payload(_ page: Page) -> JSON {
         let notification = page.notification
