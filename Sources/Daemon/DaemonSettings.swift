@@ -47,7 +47,7 @@ public struct DaemonSettings: Sendable {
         let document = try SettingsDocument(bytes, file: path)
         let map = try document.map()
         try readGlobal(map)
-        notifying = try NotifyingSettings(from: map)
+        notifying = try NotifyingSettings(from: map) { DaemonSettings.zone($0, files) }
         if let global = try map.takeMap("global") { try global.finish() }
         try readTargets(map, files)
         if alone { _ = try map.takePaths("rule_files") } else { try readRules(map, files) }
@@ -64,6 +64,12 @@ public struct DaemonSettings: Sendable {
             "leave it out; routes and receivers stand in this file")
         try map.finish()
         neededFiles = document.neededFiles
+    }
+
+    /// A time zone of this machine; `Local` is its own.
+    private static func zone(_ name: String, _ files: any FileSystem) -> CivilZone? {
+        guard name == "Local" else { return CivilZone(name, files: files) }
+        return (try? files.contents(of: "/etc/localtime")).flatMap { CivilZone(name: name, bytes: $0) } ?? .utc
     }
 
     private mutating func readGlobal(_ map: SettingsMap) throws(SettingsError) {

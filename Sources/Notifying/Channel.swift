@@ -107,6 +107,11 @@ public struct Page: Sendable, Hashable {
     public var isPossiblyRepeated = false
     /// Whether it could not be journalled before it was sent, so that a crash may send it again unmarked.
     public var isUnjournalled = false
+    /// The receiver for which this page comes here, since that one could not be reached.
+    public var standsInFor: String?
+    /// Whether newer pages of its group came first: a dead letter that was sent again. `notification.decidedAt` tells
+    /// when it was true.
+    public var isOld = false
     /// Where this daemon is reached, for links; may be empty.
     public var externalURL = ""
     /// What the channel wanted to be remembered of the group, while the group lives: a message's place in a thread.

@@ -2,62 +2,96 @@ internal import Alerting
 internal import Basics
 internal import Model
 
+/// A page with the channel that it goes through; nil when that is gone.
+struct Attempt: Sendable {
+    var page: Page
+    var entry: OutboxEntry
+    var channel: (any Channel)?
+}
+
+/// What came of a try, on its way to the outbox.
+struct Finished: Sendable {
+    var entry: OutboxEntry
+    var outcome: Outbox.Outcome
+    var receipt = Receipt()
+    var kind = "none"
+    var latency: Milliseconds = 0
+}
+
 /// Tries and what comes of them.
 extension Dispatcher {
     /// One try, from request to outcome.
-    nonisolated func deliver(_ page: Page, _ entry: OutboxEntry) async {
+    nonisolated func deliver(_ attempt: Attempt) async {
+        let entry = attempt.entry
         let began = clock.uptimeNanoseconds()
-        guard let target = await channels[entry.channelID] else {
+        guard let channel = attempt.channel else {
             let message = "\(entry.channelID) is not configured any more"
-            return await finish(entry, .refused(.unconfigured, message), Receipt(), kind: "none", latency: 0)
+            return await finish(Finished(entry: entry, outcome: .refused(.unconfigured, message)))
         }
-        let kind = target.channel.kind
-        figures.attempts.add(["channel": kind])
-        if entry.attempts > 1 { figures.retries.add(["channel": kind]) }
+        figures.attempts.add(["channel": channel.kind])
+        if entry.attempts > 1 { figures.retries.add(["channel": channel.kind]) }
         let (outcome, receipt) = await Sending.outcome(
-            of: page, through: target.channel, transport: transport, files: files, now: clock.now)
+            of: attempt.page, through: channel, transport: transport, files: files, now: clock.now)
         let latency = Milliseconds((clock.uptimeNanoseconds() - began) / 1_000_000)
-        await finish(entry, outcome, receipt, kind: kind, latency: latency)
+        await finish(
+            Finished(entry: entry, outcome: outcome, receipt: receipt, kind: channel.kind, latency: latency))
     }
 
-    private func finish(
-        _ entry: OutboxEntry, _ outcome: Outbox.Outcome, _ receipt: Receipt, kind: String, latency: Milliseconds
-    ) {
-        let now = look()
-        guard let (left, changes) = outbox.finish(entry.id, outcome, receipt, jitter: random.fraction(), now: now)
-        else {
-            return
+    /// Takes an outcome. The loop settles those that came meanwhile in one commit: when a thousand tries fail at once,
+    /// a page that is due then does not wait for a thousand writes.
+    private func finish(_ outcome: Finished) {
+        finished.append(outcome)
+        if isLoopOver {
+            let now = look()
+            commit(settle(now: now) + tellOfPaths(now: now))
+        } else {
+            wake.signal()
         }
-        store.commit(changes)
-        figures.latency.record(kind, seconds: Double(latency) / 1000)
-        var (shown, message) = (Delivery.Outcome.accepted, "")
-        switch outcome {
-        case .accepted: break
-        case .refused(let reason, let text):
-            (shown, message) = (.refused, text)
-            figures.failures.add(["channel": kind, "reason": reason.rawValue])
-        case .failed(let reason, let text, _, let mayHaveArrived):
-            (shown, message) = (mayHaveArrived ? .unknown : .failed, text)
-            figures.failures.add(["channel": kind, "reason": reason.rawValue])
-            if mayHaveArrived { figures.unknown.add(["channel": kind]) }
-        }
-        let isGone = outbox.entries[entry.id] == nil
-        if isGone, shown != .accepted { countRefusal(entry.channelID) }
-        var next: Timestamp?
-        if case .waiting(let until) = left.state, !isGone { next = until }
-        deliveries.append(
-            Delivery(
-                time: now, receiver: entry.notification.receiver, channelID: entry.channelID, kind: kind,
-                notificationID: entry.notification.id, groupKey: entry.notification.groupKey,
-                title: entry.notification.title, isFiring: entry.notification.isFiring, attempt: entry.attempts,
-                latency: latency, outcome: shown, message: message, nextTry: next))
-        if deliveries.count > Dispatcher.rememberedDeliveries { deliveries.removeFirst() }
-        figures.show(groups, &outbox)
-        wake.signal()
     }
 
-    func countRefusal(_ channelID: String) {
-        let kind = channelID.split(separator: "/").dropLast().last.map(String.init) ?? "none"
-        figures.refusals.add(["channel": kind])
+    /// Gives the outcomes to the outbox.
+    func settle(now: Timestamp) -> [StateChange] {
+        guard !finished.isEmpty else { return [] }
+        defer { finished = [] }
+        var changes: [StateChange] = []
+        for done in finished {
+            guard
+                let left = outbox.finish(
+                    done.entry.id, done.outcome, done.receipt, latency: done.latency, jitter: random.fraction(),
+                    now: now)
+            else { continue }
+            changes += left.changes
+            figures.latency.record(done.kind, seconds: Double(done.latency) / 1000)
+            switch done.outcome {
+            case .accepted: break
+            case .refused(let reason, _): figures.failures.add(["channel": done.kind, "reason": reason.rawValue])
+            case .failed(let reason, _, _, let mayHaveArrived):
+                figures.failures.add(["channel": done.kind, "reason": reason.rawValue])
+                if mayHaveArrived { figures.unknown.add(["channel": done.kind]) }
+            }
+        }
+        return changes
+    }
+
+    /// Makes alerts of what happened to the ways out.
+    func tellOfPaths(now: Timestamp) -> [StateChange] {
+        var alerts: [Alert] = []
+        for event in outbox.takeEvents() {
+            switch event {
+            case .accepted(let channelID): alerts += pathAlerts.end(channelID, now: now)
+            case .refused(let entry, let reason, let message):
+                figures.refuse(entry.channelID)
+                let receiver = outbox.path(entry.channelID).receiver
+                if let alert = pathAlerts.refuse(entry, reason, message, receiver: receiver, now: now) {
+                    alerts.append(alert)
+                }
+            case .late(let entry):
+                let receiver = outbox.path(entry.channelID).receiver
+                if let alert = pathAlerts.late(entry, receiver: receiver, now: now) { alerts.append(alert) }
+            case .handedOver(let receiver, let fallback):
+                figures.handedOver.add(["fallback": fallback, "receiver": receiver])
+            }
+        }
+        return groups.take(alerts, now: now)
     }
 }

@@ -11,11 +11,21 @@ public import Transport
 /// Nothing is awaited between a decision and its commit, so that decisions and journal agree in order. The commit
 /// blocks: run the actor where that is allowed, by an executor preference of the tasks that call it.
 public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
+    /// A channel with its receiver's name.
+    typealias Target = (receiver: String, channel: any Channel)
+
     var settings: NotifyingSettings
-    var channels: [String: (receiver: String, channel: any Channel)] = [:]
+    var channels: [String: Target] = [:]
+    /// Channels that are configured no more, until whoever was told there that something fires is told that it is
+    /// over. They are known from the settings before; after a restart what they owe becomes dead letters.
+    var leaving: [String: Target] = [:]
     var groups: AlertGroups
     var outbox: Outbox
-    var deliveries: [Delivery] = []
+    var pathAlerts = PathAlerts()
+    /// Outcomes that are not committed yet: the loop takes all of them in one commit.
+    var finished: [Finished] = []
+    /// Whether the loop takes outcomes no more.
+    var isLoopOver = false
     var isStopping = false
     /// The two clocks at the last look, to notice when the wall clock is set.
     private var lastLook: (wall: Timestamp, uptime: UInt64)
@@ -29,49 +39,75 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     let wake = Wake()
     let figures = DispatcherFigures()
 
-    /// How many tries are remembered for the pages.
-    static let rememberedDeliveries = 200
-
-    /// Takes up the state that `store` holds. `files` reads secrets' files; `random` chooses the jitter.
+    /// Takes up the state that `store` holds. `files` reads secrets' files; `random` chooses the jitter. No group
+    /// is told of before `opening`.
     public init(
         _ settings: NotifyingSettings, store: any StateStore, clock: any TimeSource, transport: any HTTPTransport,
         random: SharedRandom, externalURL: String, files: @escaping Secret.FileReader,
-        rules: Outbox.Rules = Outbox.Rules()
+        rules: Outbox.Rules = Outbox.Rules(), opening: Timestamp = .distantPast
     ) {
         (self.settings, self.store, self.clock, self.transport) = (settings, store, clock, transport)
         (self.random, self.externalURL, self.files) = (random, externalURL, files)
         let now = clock.now()
         lastLook = (now, clock.uptimeNanoseconds())
         channels = Dispatcher.channels(settings)
-        groups = AlertGroups(settings.tree)
+        groups = AlertGroups(settings.alerting, opening: opening)
         outbox = Outbox(rules: rules)
         figures.begin(settings)
-        let restored = groups.restore(from: store, receivers: Set(settings.receivers.keys), now: now)
-        let pages = outbox.restore(from: store, channels: Set(channels.keys), now: now)
+        let restored = groups.restore(
+            from: store, receivers: Set(settings.receivers.keys), zones: settings.zones,
+            grace: settings.resolveTimeout, now: now)
+        let pages = outbox.restore(from: store, paths: Dispatcher.paths(settings, channels, [:]), now: now)
         figures.unreadable.add(restored.unreadable + pages.unreadable)
         if pages.unknown > 0 { figures.unknown.add(["channel": "restart"], pages.unknown) }
-        let changes = restored.changes + pages.changes
+        pathAlerts.restore(groups, now: now)
+        var changes = restored.changes + pages.changes
+        changes += outbox.forgetStandings(except: { [groups] in groups.groups[$0] != nil }, now: now)
+        for event in outbox.takeEvents() {
+            guard case .refused(let entry, let reason, let message) = event else { continue }
+            figures.refuse(entry.channelID)
+            let receiver = String(entry.channelID.prefix { $0 != "/" })
+            let alert = pathAlerts.refuse(entry, reason, message, receiver: receiver, now: now)
+            changes += groups.take(alert.map { [$0] } ?? [], now: now)
+        }
         if !changes.isEmpty { store.commit(changes) }
         figures.show(groups, &outbox)
     }
 
-    private static func channels(
-        _ settings: NotifyingSettings
-    ) -> [String: (receiver: String, channel: any Channel)] {
-        var channels: [String: (receiver: String, channel: any Channel)] = [:]
+    static func channels(_ settings: NotifyingSettings) -> [String: Target] {
+        var channels: [String: Target] = [:]
         for receiver in settings.receivers.values {
             for (id, channel) in receiver.channels { channels[id] = (receiver.name, channel) }
         }
         return channels
     }
 
+    static func paths(
+        _ settings: NotifyingSettings, _ channels: [String: Target], _ leaving: [String: Target]
+    ) -> [String: Outbox.Path] {
+        channels.merging(leaving) { own, _ in own }.reduce(into: [:]) { paths, entry in
+            let (receiver, channel) = entry.value
+            var path = Outbox.Path(receiver: receiver, destination: channel.destination)
+            (path.rate, path.sendsResolved) = (channel.rate, channel.sendsResolved)
+            path.isLeaving = channels[entry.key] == nil
+            path.fallback = path.isLeaving ? nil : settings.receivers[receiver]?.fallback
+            paths[entry.key] = path
+        }
+    }
+
     /// See `AlertSink.accept`.
     public func accept(_ alerts: [Alert], committing changes: [StateChange]) {
         let now = look()
-        let all = changes + groups.take(alerts, now: now)
-        if !all.isEmpty { store.commit(all) }
+        commit(changes + groups.take(alerts, now: now))
+    }
+
+    /// Commits, shows and wakes the loop.
+    @discardableResult
+    func commit(_ changes: [StateChange]) -> Durability {
+        let durability = changes.isEmpty ? .durable : store.commit(changes)
         figures.show(groups, &outbox)
         wake.signal()
+        return durability
     }
 
     /// See `AnnouncementSink.announce`.
@@ -88,31 +124,56 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
                     groupKey: announcement.thread, receiver: receiver, reason: isOver ? .allResolved : .newAlerts,
                     groupLabels: labels.keeping(["alertname", "action"]),
                     items: [Notification.Item(announcement.alert, isResolved: isOver)], decidedAt: now)
-                let targets = settings.receivers[receiver]?.channels ?? []
-                for (_, channel) in targets { figures.pages.add(["channel": channel.kind, "receiver": receiver]) }
-                all += outbox.add(notification, through: targets.map(\.id), now: now)
+                all += queue(notification, withEnds: true, now: now)
             }
         }
-        let durability = all.isEmpty ? .durable : store.commit(all)
-        figures.show(groups, &outbox)
-        wake.signal()
-        return durability
+        return commit(all)
     }
 
-    /// Puts other settings in force; pages of channels that are gone become dead letters.
+    /// Queues a notification for its receiver's channels, those that leave included.
+    ///
+    /// - Parameter withEnds: Whether channels that want no ends are told all the same.
+    private func queue(_ notification: Notification, withEnds: Bool = false, now: Timestamp) -> [StateChange] {
+        let name = notification.receiver
+        var targets = settings.receivers[name]?.channels ?? []
+        targets += leaving.filter { $0.value.receiver == name }.map { ($0.key, $0.value.channel) }.sorted {
+            $0.0 < $1.0
+        }
+        let isEnd = notification.tellsOnlyEnds && !withEnds
+        let told = targets.filter { !isEnd || $0.channel.sendsResolved }
+        for (_, channel) in told { figures.pages.add(["channel": channel.kind, "receiver": name]) }
+        if !notification.isFiring {
+            for (id, _) in targets where !told.contains(where: { $0.id == id }) {
+                outbox.forget(Standing.key(notification.groupID, id))
+            }
+        }
+        return outbox.add(notification, through: told.map(\.id), now: now)
+    }
+
+    /// Puts other settings in force. Channels that are gone stay as long as they owe somebody an end or a page; what
+    /// is on its way through them still goes out.
     public func replace(_ settings: NotifyingSettings) {
         let now = look()
-        self.settings = settings
+        let fresh = Dispatcher.channels(settings)
+        leaving.merge(channels) { $1 }
+        leaving = leaving.filter { fresh[$0.key] == nil }
+        (self.settings, channels) = (settings, fresh)
         figures.begin(settings)
-        channels = Dispatcher.channels(settings)
-        let letters = outbox.deadLetters.count
-        let changes =
-            groups.replace(settings.tree, receivers: Set(settings.receivers.keys), now: now)
-            + outbox.keep(Set(channels.keys), now: now)
-        for letter in outbox.deadLetters.dropFirst(letters) { countRefusal(letter.entry.channelID) }
-        if !changes.isEmpty { store.commit(changes) }
-        figures.show(groups, &outbox)
-        wake.signal()
+        var changes = settle(now: now)
+        let names = Set(settings.receivers.keys).union(leaving.values.map(\.receiver))
+        changes += groups.replace(settings.alerting, receivers: names, now: now)
+        changes += outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
+        changes += outbox.forgetStandings(except: { [groups] in groups.groups[$0] != nil }, now: now)
+        changes += release(now: now) + tellOfPaths(now: now)
+        commit(changes)
+    }
+
+    /// Lets go of leaving channels that owe nothing any more.
+    private func release(now: Timestamp) -> [StateChange] {
+        let done = leaving.keys.filter { outbox.isDone($0) }
+        guard !done.isEmpty else { return [] }
+        for id in done { leaving[id] = nil }
+        return outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
     }
 
     /// Tells what is due and delivers it, until cancelled or, after `stop`, until the last try has an outcome.
@@ -120,10 +181,11 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         await withDiscardingTaskGroup { tries in
             while !Task.isCancelled {
                 let (pages, pause) = step()
-                for (page, entry) in pages { tries.addTask { await self.deliver(page, entry) } }
-                if isStopping { return }  // The group waits for the tries under way.
+                for attempt in pages { tries.addTask { await self.deliver(attempt) } }
+                if isStopping { break }  // The group waits for the tries under way.
                 await clock.wait(for: wake, atMost: pause)
             }
+            isLoopOver = true
         }
     }
 
@@ -147,20 +209,17 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     }
 
     /// Decides, commits, and returns what is to be sent now and how long to rest then.
-    private func step() -> (pages: [(Page, OutboxEntry)], pause: Milliseconds?) {
+    private func step() -> (pages: [Attempt], pause: Milliseconds?) {
         let now = look()
-        var (notifications, changes) = groups.flush(now: now)
-        for notification in notifications {
-            let targets = (settings.receivers[notification.receiver]?.channels ?? []).filter {
-                $0.channel.sendsResolved || !notification.tellsOnlyEnds
-            }
-            for (_, channel) in targets {
-                figures.pages.add(["channel": channel.kind, "receiver": notification.receiver])
-            }
-            changes += outbox.add(notification, through: targets.map(\.id), now: now)
-        }
+        var changes = settle(now: now)
+        let decision = groups.flush(now: now)
+        changes += decision.changes
+        for (reason, count) in decision.suppressed { figures.suppressed.add(["reason": reason.rawValue], count) }
+        for notification in decision.notifications { changes += queue(notification, now: now) }
         let due: (entries: [OutboxEntry], changes: [StateChange]) = isStopping ? ([], []) : outbox.takeDue(now: now)
         changes += due.changes
+        changes += tellOfPaths(now: now)
+        if !leaving.isEmpty, !changes.isEmpty { changes += release(now: now) }
         var isUnjournalled = false
         if !changes.isEmpty, case .volatile = store.commit(changes) {
             // A page is never held back by a disk; it says so itself.
@@ -172,7 +231,11 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
             var page = Page(entry.notification, key: entry.id)
             (page.attempt, page.isPossiblyRepeated) = (entry.attempts, entry.unknownOutcomes > 0)
             (page.isUnjournalled, page.externalURL) = (isUnjournalled, externalURL)
-            return (page, entry)
+            (page.progress, page.standsInFor, page.isOld) = (entry.progress, entry.standsInFor, entry.isOld)
+            let key = Standing.key(entry.notification.groupID, entry.channelID)
+            page.thread = outbox.standings[key]?.thread ?? [:]
+            return Attempt(
+                page: page, entry: entry, channel: (channels[entry.channelID] ?? leaving[entry.channelID])?.channel)
         }
         let next = [groups.nextFlush, isStopping ? nil : outbox.nextDue].compactMap(\.self).min()
         return (pages, next.map { $0 - now })
@@ -182,8 +245,12 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     public func snapshot() -> DispatcherSnapshot {
         DispatcherSnapshot(
             groups: groups.groups.values.sorted { ($0.key, $0.receiver) < ($1.key, $1.receiver) },
-            outbox: outbox.entries.values.sorted { $0.createdAt < $1.createdAt }, deliveries: deliveries.reversed(),
-            deadLetters: outbox.deadLetters.reversed())
+            outbox: outbox.entries.values.sorted { ($0.createdAt, $0.sequence) < ($1.createdAt, $1.sequence) },
+            ledger: outbox.ledger.all.reversed(), deadLetters: outbox.deadLetters.reversed(),
+            held: outbox.lanes.held(now: clock.now()).map {
+                HeldDestination(
+                    destination: $0.destination, until: $0.until, isPaused: $0.isPaused, waiting: $0.waiting)
+            }, leaving: leaving.keys.sorted())
     }
 
     /// Its figures.
@@ -193,7 +260,8 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
 extension DispatcherFigures {
     func show(_ groups: AlertGroups, _ outbox: inout Outbox) {
         let shown = Gauges(
-            outboxLength: outbox.entries.count, oldest: outbox.oldest(), groups: groups.groups.count)
+            outboxLength: outbox.entries.count, oldest: outbox.oldest(), groups: groups.groups.count,
+            deadLetters: outbox.deadLetters.count)
         gauges.withLock { $0 = shown }
     }
 }

@@ -1,3 +1,4 @@
+internal import Alerting
 internal import Basics
 internal import Model
 internal import Synchronization
@@ -8,6 +9,7 @@ final class DispatcherFigures: Sendable {
         var outboxLength = 0
         var oldest: Timestamp?
         var groups = 0
+        var deadLetters = 0
     }
 
     let pages = LabelsCounter()
@@ -16,17 +18,27 @@ final class DispatcherFigures: Sendable {
     let retries = LabelsCounter()
     let refusals = LabelsCounter()
     let unknown = LabelsCounter()
+    let suppressed = LabelsCounter()
+    let received = LabelsCounter()
+    let invalid = Counter()
+    let handedOver = LabelsCounter()
     let unjournalled = Counter()
+    let replayed = Counter()
     let unreadable = Counter()
     let latency = LatencyHistogram()
     let gauges = Mutex(Gauges())
 
     /// Begins each configured channel's counters at 0, so that the first failure is seen as an increase.
     func begin(_ settings: NotifyingSettings) {
+        for status in ["firing", "resolved"] { received.add(["status": status], 0) }
+        for reason in Suppression.allCases { suppressed.add(["reason": reason.rawValue], 0) }
         for receiver in settings.receivers.values {
             for (_, channel) in receiver.channels {
                 let labels: Labels = ["channel": channel.kind]
                 pages.add(["channel": channel.kind, "receiver": receiver.name], 0)
+                if let fallback = receiver.fallback {
+                    handedOver.add(["fallback": fallback.receiver, "receiver": receiver.name], 0)
+                }
                 for counter in [attempts, retries, refusals, unknown] { counter.add(labels, 0) }
                 for reason in FailureReason.allCases {
                     failures.add(["channel": channel.kind, "reason": reason.rawValue], 0)
@@ -34,6 +46,9 @@ final class DispatcherFigures: Sendable {
             }
         }
     }
+
+    /// Counts a page that was given up.
+    func refuse(_ channelID: String) { refusals.add(["channel": Delivery.kind(channelID)]) }
 
     func families(now: Timestamp) -> [MetricFamily] {
         let gauges = gauges.withLock { $0 }
@@ -48,7 +63,16 @@ final class DispatcherFigures: Sendable {
             counter("notification_retries_total", "Tries beyond the first of a page.", retries),
             counter(
                 "notifications_refused_total", "Pages given up: refused for good, expired or unconfigured.", refusals),
+            counter("alerts_received_total", "Alerts from outside, by what they said.", received),
+            MetricFamily(
+                .counter, "vedette_alerts_invalid_total", "Alerts from outside that were refused.", invalid.value),
+            counter("notifications_suppressed_total", "Alerts that a look at their group held back.", suppressed),
             counter("notifications_unknown_total", "Tries whose outcome is unknown; sent again, marked.", unknown),
+            counter(
+                "notifications_handed_over_total", "Pages that went to a receiver's fallback in its place.", handedOver),
+            MetricFamily(
+                .counter, "vedette_notifications_replayed_total", "Dead letters that were put on their way again.",
+                replayed.value),
             MetricFamily(
                 .counter, "vedette_notifications_unjournalled_total",
                 "Pages sent though the journal could not be written.", unjournalled.value),
@@ -58,6 +82,7 @@ final class DispatcherFigures: Sendable {
             MetricFamily(.gauge, "vedette_outbox_length", "Pages on their way.", gauges.outboxLength),
             MetricFamily(
                 .gauge, "vedette_outbox_oldest_seconds", "Age of the oldest page on its way.", [(Labels(), oldest)]),
+            MetricFamily(.gauge, "vedette_dead_letters", "Pages given up and not looked at.", gauges.deadLetters),
             MetricFamily(.gauge, "vedette_alert_groups", "Groups of alerts.", gauges.groups),
             latency.family(),
         ]

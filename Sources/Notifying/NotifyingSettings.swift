@@ -10,6 +10,8 @@ public struct Receiver: Sendable {
     public let channels: [(id: String, channel: any Channel)]
     /// Its own labels, `name` among them.
     public var labels: [String: String] = [:]
+    /// Who is told when its channels fail.
+    public var fallback: Fallback?
 
     /// A receiver of channels, which get their ids here.
     public init(name: String, channels: [any Channel]) {
@@ -25,8 +27,12 @@ public struct Receiver: Sendable {
 
 /// `route`, `receivers` and Alertmanager's part of `global`.
 public struct NotifyingSettings: Sendable {
+    /// Who is told what and when.
+    public var alerting: AlertingSettings
     /// The routes.
-    public var tree: RouteTree
+    public var tree: RouteTree { alerting.tree }
+    /// Finds time zones, also for silences that recur.
+    public var zones: ZoneFinder = { _ in nil }
     /// By name.
     public var receivers: [String: Receiver]
     /// After what time an alert from outside that is not told again is over. Default: 5 min.
@@ -34,7 +40,7 @@ public struct NotifyingSettings: Sendable {
 
     /// Settings by their parts.
     public init(tree: RouteTree, receivers: [Receiver]) {
-        self.tree = tree
+        alerting = AlertingSettings(tree: tree)
         self.receivers = Dictionary(receivers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
     }
 
@@ -47,8 +53,10 @@ public struct NotifyingSettings: Sendable {
     /// - Parameter style: What pages say where a receiver gives no template.
     /// - Parameter files: Where the files of `templates` are found.
     public init(
-        from root: SettingsMap, style: PageStyle = .evidence, files: SettingsFiles = .none
+        from root: SettingsMap, style: PageStyle = .evidence, files: SettingsFiles = .none,
+        mode: MatcherMode = .fallback, zones: @escaping ZoneFinder = { _ in nil }
     ) throws(SettingsError) {
+        self.zones = zones
         var context = ChannelContext()
         context.texts.style = style
         context.texts.runbooks = try root.takePath("runbooks")
@@ -75,18 +83,22 @@ public struct NotifyingSettings: Sendable {
         try root.refuse(
             ["tracing", "event_recorder"], "leave it out; deliveries are listed by the API and in /metrics")
         var receivers: [Receiver] = []
+        var maps: [String: SettingsMap] = [:]
         for map in try root.takeMaps("receivers") {
             let receiver = try Receiver(from: map, readers)
             guard !receivers.contains(where: { $0.name == receiver.name }) else {
                 throw map.error("name", "the receiver '\(receiver.name)' is already defined; give it another name")
             }
             receivers.append(receiver)
+            maps[receiver.name] = map
         }
         if style == .alertmanager, !root.has("route") {
             throw root.error("no route provided in config; add 'route: {receiver: …}'")
         }
-        tree = try RouteTree(from: root, receivers: Set(receivers.map(\.name)), fallback: "none")
+        alerting = try AlertingSettings(
+            from: root, receivers: Set(receivers.map(\.name)), fallback: "none", mode: mode, zones: zones)
         self.receivers = Dictionary(uniqueKeysWithValues: receivers.map { ($0.name, $0) })
+        try NotifyingSettings.check(self.receivers, maps)
     }
 }
 
@@ -108,8 +120,10 @@ extension Receiver {
                 channels.append(try read(item.map()))
             }
         }
+        let fallback = try map.takeMap("fallback").map { map throws(SettingsError) in try Fallback(from: map) }
         try map.finish()
         self.init(name: name, channels: channels)
         self.labels = labels.merging(["name": name]) { $1 }
+        self.fallback = fallback
     }
 }

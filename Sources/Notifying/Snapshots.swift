@@ -7,32 +7,27 @@ public struct DispatcherSnapshot: Sendable {
     public let groups: [AlertGroup]
     /// Pages on their way, the oldest first.
     public let outbox: [OutboxEntry]
-    /// The last tries, the newest first.
-    public let deliveries: [Delivery]
+    /// The delivery ledger, the newest line first; it outlives restarts.
+    public let ledger: [Delivery]
     /// Pages that were given up, the newest first.
     public let deadLetters: [DeadLetter]
+    /// Destinations that hold pages back now, by name.
+    public let held: [HeldDestination]
+    /// Channels that are configured no more and still owe an end or a page, by id.
+    public let leaving: [String]
+
+    /// The tries of the ledger, the newest first.
+    public var deliveries: [Delivery] { ledger.filter(\.outcome.isTry) }
 }
 
-/// One try to deliver a page.
-public struct Delivery: Sendable, Hashable {
-    /// What came of it.
-    public enum Outcome: String, Sendable, Hashable {
-        case accepted, refused, failed, unknown
-    }
-    /// When it ended.
-    public let time: Timestamp
-    /// The receiver and the channel's id and kind.
-    public let receiver: String, channelID: String, kind: String
-    /// The notification's id, its group's key and its first line.
-    public let notificationID: String, groupKey: String, title: String
-    /// Whether it told of alerts that fire.
-    public let isFiring: Bool
-    /// The number of the try, from 1.
-    public let attempt: Int
-    /// How long it took.
-    public let latency: Milliseconds
-    /// What came of it, and why; holds no secret.
-    public let outcome: Outcome, message: String
-    /// When it is tried again, if it is.
-    public let nextTry: Timestamp?
+/// A destination whose bucket is empty, or that asked to be left alone.
+public struct HeldDestination: Sendable, Hashable {
+    /// See `Channel.destination`.
+    public let destination: String
+    /// When the next message may go.
+    public let until: Timestamp
+    /// Whether it asked for it; else its rate is spent.
+    public let isPaused: Bool
+    /// How many pages stand before it.
+    public let waiting: Int
 }

@@ -68,6 +68,12 @@ public struct WebhookChannel: Channel {
         var headers = [HTTPHeader("X-Vedette-Attempt", "\(page.attempt)")]
         if page.isPossiblyRepeated { headers.append(HTTPHeader("X-Vedette-Possibly-Repeated", "true")) }
         if page.isUnjournalled { headers.append(HTTPHeader("X-Vedette-Unjournalled", "true")) }
+        if let receiver = page.standsInFor {
+            headers.append(HTTPHeader("X-Vedette-Stands-In-For", receiver.percentEncoded))
+        }
+        if page.isOld {
+            headers.append(HTTPHeader("X-Vedette-Decided-At", page.notification.decidedAt.rfc3339()))
+        }
         let request = try client.post(body, to: address, page, headers: headers, reading: files)
         return client.plan([ChannelStep("page", .http(request))], notes: notes)
     }

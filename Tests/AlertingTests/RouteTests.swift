@@ -13,7 +13,7 @@ import Testing
             ("route: {receiver: pagr}", "a.yaml:1:19: receiver: there is no receiver 'pagr'; did you mean 'page'?"),
             (
                 "route: {receiver: page, match: {a: b}}",
-                "a.yaml:1:32: match: the root route takes every alert; move this to a child under 'routes'"
+                "a.yaml:1:32: match: the root route takes every alert, always; move this to a child under 'routes'"
             ),
             ("route: {receiver: page, group_interval: 0s}", "a.yaml:1:41: group_interval: must be above 0"),
             (
@@ -26,19 +26,23 @@ import Testing
                 "a.yaml:4:22: matchers: bad regular expression \"(\": missing ): ("
             ),
             (
-                "route: {receiver: page, routes: [{mute_time_intervals: [night]}]}",
-                "a.yaml:1:35: mute_time_intervals is not offered; restrict the alert's expression by hour() "
-                    + "and day_of_week()"
+                "route: {receiver: page, routes: [{mute_time_intervals: [nigt]}]}\n"
+                    + "time_intervals: [{name: night}]",
+                "a.yaml:1:56: mute_time_intervals: undefined time interval \"nigt\" used in route; "
+                    + "did you mean 'night'?"
             ),
             (
-                "inhibit_rules: [{}]\nroute: {receiver: page}",
-                "a.yaml:1:1: inhibit_rules is not offered; group related alerts in one route, or add 'unless' to "
-                    + "their expressions"
+                "time_intervals: [{name: n, time_intervals: [{weekdays: [mnday]}]}]\nroute: {receiver: page}",
+                "a.yaml:1:57: weekdays: mnday is not a valid weekday"
+            ),
+            (
+                "inhibit_rules: [{source_match: {a: b}, equal: ['']}]\nroute: {receiver: page}",
+                "a.yaml:1:47: equal: invalid label name \"\" in equal list; give it a name"
             ),
         ])
     func mistakes(text: String, message: String) {
         let error = #expect(throws: SettingsError.self) {
-            try RouteTree(from: SettingsDocument(text, file: "a.yaml").map(), receivers: ["page"], fallback: "none")
+            try alerting(text, receivers: ["page"])
         }
         #expect(error?.description == message)
     }

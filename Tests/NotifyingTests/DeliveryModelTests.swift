@@ -29,6 +29,7 @@ private let seeds = ProcessInfo.processInfo.environment["VEDETTE_SEEDS"].flatMap
 /// Rules, a daemon that is killed now and then, and receivers that fail.
 private final class DeliveryModel {
     private static let text = """
+        flapping: {episodes: 0}
         route:
           receiver: a
           group_by: [alertname]

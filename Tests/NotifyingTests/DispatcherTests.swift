@@ -201,19 +201,55 @@ let ok = FakeTransport.Answer.response(HTTPResponse(status: 200), after: 10)
         #expect(world.transport.requests.count == 1)
     }
 
-    @Test("new settings: pages of a channel that is gone become dead letters, the rest goes on") func reload() throws {
-        let world = try World(two) { request in
-            request.url == "http://a/" ? .failure(.unreachable("down"), after: 10) : ok
-        }
+    @Test("new settings: a channel that is gone still tells the end of what it told, then it is let go") func reload()
+        throws
+    {
+        let world = try World(two) { _ in ok }
         world.fire("A")
         world.executor.run(for: 11_000)
+        let began = world.executor.now().seconds - 11
         let other = try settings(
             "route: {receiver: b, group_wait: 1s}\nreceivers: [{name: b, webhook_configs: [{url: 'http://b/'}]}]")
         _ = world.ask { await $0.replace(other) }
         world.executor.run(for: 5000)
         #expect(world.transport.requests.last?.url == "http://b/", "an alert that fires finds its new receiver")
-        let snapshot = try #require(world.ask { await $0.snapshot() })
-        #expect(snapshot.deadLetters.map(\.reason) == [.unconfigured] && snapshot.outbox.isEmpty)
+        #expect(world.ask { await $0.snapshot().leaving } == ["a/webhook/0"])
+        world.fire("C")
+        world.post(alert("A", from: began, to: world.executor.now().seconds))
+        world.executor.run(for: 400_000)
+        let told = world.transport.requests.map { "\($0.url) \($0.json?["status"]?.string ?? "")" }
+        #expect(told.filter { $0.hasPrefix("http://a/") } == ["http://a/ firing", "http://a/ resolved"])
+        #expect(world.ask { await $0.snapshot().leaving } == [])
+        #expect(world.ask { await $0.snapshot().deadLetters.isEmpty } == true)
+    }
+
+    @Test("a channel that is gone takes what was on its way; after a restart that is a dead letter with its reason")
+    func leavingRestart() throws {
+        let isDown = Mutex(true)
+        let answer: @Sendable (HTTPRequest) -> FakeTransport.Answer = { request in
+            request.url == "http://a/" && isDown.withLock { $0 } ? .failure(.unreachable("down"), after: 10) : ok
+        }
+        let world = try World(two, answer)
+        world.fire("A")
+        world.executor.run(for: 11_000)
+        let other = try settings(
+            "route: {receiver: b, group_wait: 1s}\nreceivers: [{name: b, webhook_configs: [{url: 'http://b/'}]}]")
+        _ = world.ask { await $0.replace(other) }
+        isDown.withLock { $0 = false }
+        world.executor.run(for: 5000)
+        #expect(world.transport.requests.filter { $0.url == "http://a/" }.count > 1)
+        world.executor.abandon()
+        let text = "route: {receiver: b, group_wait: 1s}\nreceivers: [{name: b, webhook_configs: [{url: 'http://b/'}]}]"
+        let next = try World(text, store: world.store, start: world.executor.now().seconds, answer)
+        next.executor.run(for: 400_000)
+        let letters = try #require(next.ask { await $0.snapshot().deadLetters })
+        #expect(letters.map(\.reason) == [.unconfigured] && letters.map(\.entry.channelID) == ["a/webhook/0"])
+        let names = next.transport.requests.flatMap { $0.json?["alerts"]?.array ?? [] }
+            .map { $0["labels"]?["alertname"]?.string }
+        #expect(names.contains("VedettePageRefused"))
+        #expect(next.ask { await $0.replay(letters[0].entry.id) } == false, "nobody is there to take it")
+        #expect(next.ask { await $0.discard(letters[0].entry.id) } == true)
+        #expect(next.ask { await $0.snapshot().ledger.first?.outcome } == .discarded)
     }
 
     @Test("a test page is sent once, through each channel, and tells what came of it") func testPage() throws {

@@ -36,6 +36,8 @@ import Testing
         #expect(retryAfter(text, now: Timestamp(rfc3339: "2026-11-20T03:04:00Z") ?? .distantPast) == expected)
     }
 
+    private let x = ["x": Outbox.Path(receiver: "x", destination: "x")]
+
     private func page(
         _ id: String, group: String = "g", severity: String = "warning", reason: Notification.Reason = .first
     )
@@ -70,7 +72,8 @@ import Testing
         var outbox = Outbox()
         _ = outbox.add(page("1"), through: ["x"], now: at(0))
         #expect(outbox.add(page("2", reason: .repeated), through: ["x"], now: at(0)).isEmpty)
-        #expect(outbox.add(page("2", reason: .repeated), through: ["y"], now: at(0)).count == 1)
+        let added = outbox.add(page("2", reason: .repeated), through: ["y"], now: at(0))
+        #expect(added.map(\.table) == ["notifying.pages", "notifying.outbox", "notifying.ledger"])
     }
 
     @Test("what is refused or too old is kept as a dead letter, the oldest ones let go") func deadLetters() throws {
@@ -92,7 +95,7 @@ import Testing
         #expect(outbox.deadLetters.map(\.reason) == [.expired, .authError])
         #expect(outbox.deadLetters.first?.message == "given up after 1d: down")
         var restored = Outbox(rules: rules)
-        #expect(restored.restore(from: store, channels: ["x"], now: at(9)).unreadable == 0)
+        #expect(restored.restore(from: store, paths: x, now: at(9)).unreadable == 0)
         #expect(restored.deadLetters.map(\.reason) == [.authError, .expired] && restored.entries.isEmpty)
     }
 
@@ -106,9 +109,10 @@ import Testing
         store.commit(outbox.finish("2/x", cut, jitter: 0, now: at(1))?.changes ?? [])
         store.commit([StateChange(table: "notifying.outbox", key: "bad", value: [1])])
         var restored = Outbox()
-        let result = restored.restore(from: store, channels: ["x"], now: at(5))
+        let result = restored.restore(from: store, paths: x, now: at(5))
         #expect(result.unknown == 2 && result.unreadable == 1)
-        #expect(restored.deadLetters.map(\.reason) == [.unconfigured])
+        #expect(restored.deadLetters.map(\.reason) == [.unconfigured, .unconfigured])
+        #expect(restored.deadLetters.last?.message.hasPrefix("it was told that this fires") == true)
         #expect(restored.nextDue == at(31))
         let due = restored.takeDue(now: at(40)).entries
         #expect(due.map(\.id) == ["1/x", "2/x"])

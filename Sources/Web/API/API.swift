@@ -145,6 +145,7 @@ public struct API: Sendable {
                 }
                 return await workloads.forward(request)
             }
+            if request.path.hasPrefix("/api/v2/") { return try await alertmanager(request, request.path.dropFirst(8)) }
             let rollbacks = "/api/vedette/v1/rollbacks/"
             if request.path.hasPrefix(rollbacks) {
                 return try await rollback(String(request.path.dropFirst(rollbacks.count)), request)

@@ -1,0 +1,67 @@
+public import Alerting
+public import Basics
+public import Model
+
+/// What comes from outside: alerts of other Prometheis, silences of people; and what is shown of them.
+extension Dispatcher {
+    /// After what time an alert that is not told again is over, and what else a reader of alerts must know.
+    public func posting() -> (resolveTimeout: Milliseconds, settings: AlertingSettings) {
+        (settings.resolveTimeout, settings.alerting)
+    }
+
+    /// What a reader of silences must know.
+    public func silencing() -> (settings: AlertingSettings, zones: ZoneFinder) { (settings.alerting, settings.zones) }
+
+    /// Takes alerts from outside; `invalid` were refused beside them.
+    public func receive(_ alerts: [Alert], invalid: Int) {
+        let now = clock.now()
+        for alert in alerts {
+            figures.received.add(["status": alert.isResolved(at: now) ? "resolved" : "firing"])
+        }
+        figures.invalid.add(invalid)
+        accept(alerts, committing: [])
+    }
+
+    /// Everything that decides, as it stands.
+    public func alerting() -> AlertGroups { groups }
+
+    /// Receivers by their names, with their labels.
+    public func receivers() -> [(name: String, labels: [String: String])] {
+        settings.receivers.values.sorted { $0.name < $1.name }.map { ($0.name, ["name": $0.name]) }
+    }
+
+    /// The configuration in force, in Alertmanager's grammar, secrets masked.
+    public func effectiveConfiguration() -> JSON {
+        .object(
+            [
+                JSON.Member("route", settings.alerting.effectiveRoute),
+                JSON.Member("inhibit_rules", settings.alerting.effectiveInhibitRules),
+                JSON.Member("receivers", .array(receivers().map { ["name": .string($0.name)] })),
+                JSON.Member("templates", []),
+            ] + settings.alerting.effectiveIntervals)
+    }
+
+    /// Makes or changes a silence; answers its id, which may be a new one.
+    public func setSilence(_ silence: Silence) throws(SilenceError) -> String {
+        let now = look()
+        let (id, changes) = try groups.set(silence, newID: newUUID(), now: now)
+        store.commit(changes)
+        wake.signal()
+        return id
+    }
+
+    /// Ends a silence now.
+    public func expireSilence(_ id: String) throws(SilenceError) {
+        store.commit(try groups.expireSilence(id, now: look()))
+        wake.signal()
+    }
+
+    /// - SeeAlso: RFC 9562, version 4.
+    private func newUUID() -> String {
+        let high = random.next() & ~0xF000 | 0x4000
+        let low = random.next() & ~(3 << 62) | 1 << 63
+        let text = Array(hexadecimal(high) + hexadecimal(low))
+        return [text[0..<8], text[8..<12], text[12..<16], text[16..<20], text[20..<32]].map { String($0) }.joined(
+            separator: "-")
+    }
+}

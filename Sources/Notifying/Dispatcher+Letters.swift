@@ -1,0 +1,98 @@
+internal import Alerting
+internal import Basics
+internal import Model
+
+/// Dead letters, which a person looks at.
+extension Dispatcher {
+    /// Sends a dead letter again, under the same key. When its group was told newer things since, the page says when
+    /// it was decided; when what it tells is over and nobody else would tell so, a page of the end follows it.
+    ///
+    /// - Parameter id: The page's id, `NOTIFICATION/RECEIVER/KIND/INDEX`.
+    /// - Returns: False when there is no such letter or its channel is not configured.
+    @discardableResult
+    public func replay(_ id: String) -> Bool {
+        guard let letter = outbox.deadLetters.first(where: { $0.entry.id == id }) else { return false }
+        return replay([letter]) == 1
+    }
+
+    /// Sends all dead letters again whose channel is configured, in the order in which they were decided; how many.
+    @discardableResult
+    public func replayAll() -> Int { replay(outbox.deadLetters.sorted { $0.entry.sequence < $1.entry.sequence }) }
+
+    private func replay(_ letters: [DeadLetter]) -> Int {
+        let now = look()
+        var changes: [StateChange] = []
+        var replayed = 0
+        for (index, letter) in letters.enumerated() {
+            let notification = letter.entry.notification
+            let told = groups.groups[notification.groupID].map { $0.lastTold ?? .distantPast } ?? .distantFuture
+            let isClosedLater = letters[(index + 1)...].contains {
+                $0.entry.channelID == letter.entry.channelID && !$0.entry.notification.isFiring
+                    && $0.entry.notification.groupID == notification.groupID
+            }
+            guard
+                let made = outbox.replay(
+                    letter.entry.id, isOld: told > notification.decidedAt,
+                    end: isClosedLater ? nil : end(of: letter.entry, now: now), now: now)
+            else { continue }
+            changes += made
+            replayed += 1
+        }
+        figures.replayed.add(replayed)
+        let channels = letters.map(\.entry.channelID)
+        commit(changes + endRefusals(of: channels, now: now))
+        return replayed
+    }
+
+    /// What closes the part of an old page that fires no more; nil when the group itself will tell.
+    private func end(of entry: OutboxEntry, now: Timestamp) -> Notification? {
+        var notification = entry.notification
+        // An announcement's thread closes itself.
+        guard notification.isFiring, notification.groupID.hasPrefix("\(notification.receiver)|"),
+            channels[entry.channelID]?.channel.sendsResolved == true
+        else { return nil }
+        let members = groups.groups[notification.groupID]?.members ?? [:]
+        var isNeeded = false
+        for index in notification.items.indices where members[notification.items[index].alert.labels] == nil {
+            guard !notification.items[index].isResolved else { continue }
+            notification.items[index].alert.endsAt = max(now, notification.items[index].alert.startsAt + 1)
+            notification.items[index].isResolved = true
+            isNeeded = true
+        }
+        guard isNeeded else { return nil }
+        notification.id += "-end"
+        notification.reason = notification.isFiring ? .someResolved : .allResolved
+        notification.decidedAt = now
+        return notification
+    }
+
+    /// Throws a dead letter away; false when there is no such letter.
+    @discardableResult
+    public func discard(_ id: String) -> Bool { discard([id]) == 1 }
+
+    /// Throws all dead letters away; how many.
+    @discardableResult
+    public func discardAll() -> Int { discard(outbox.deadLetters.map(\.entry.id)) }
+
+    private func discard(_ ids: [String]) -> Int {
+        let now = look()
+        var changes: [StateChange] = []
+        var channels: [String] = []
+        for letter in outbox.deadLetters where ids.contains(letter.entry.id) {
+            guard let made = outbox.discard(letter.entry.id, now: now) else { continue }
+            changes += made
+            channels.append(letter.entry.channelID)
+        }
+        commit(changes + endRefusals(of: channels, now: now))
+        return channels.count
+    }
+
+    /// Once the last letter of a channel was looked at, its refusal is no news any more.
+    private func endRefusals(of channels: [String], now: Timestamp) -> [StateChange] {
+        let left = Set(outbox.deadLetters.map(\.entry.channelID))
+        let ended = Set(channels).subtracting(left).sorted().flatMap { channelID in
+            pathAlerts.end(channelID, only: PathAlerts.refused, now: now)
+        }
+        return groups.take(ended, now: now)
+    }
+}
