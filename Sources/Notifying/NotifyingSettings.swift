@@ -8,10 +8,10 @@ public struct Receiver: Sendable {
     public let name: String
     /// In the order of the file; the id is `receiver/kind/index`.
     public let channels: [(id: String, channel: any Channel)]
-    /// Its own labels, `name` among them.
-    public var labels: [String: String] = [:]
     /// Who is told when its channels fail.
     public var fallback: Fallback?
+    /// Its own labels, `name` among them.
+    public var labels: [String: String] = [:]
 
     /// A receiver of channels, which get their ids here.
     public init(name: String, channels: [any Channel]) {
@@ -123,7 +123,7 @@ extension Receiver {
         let fallback = try map.takeMap("fallback").map { map throws(SettingsError) in try Fallback(from: map) }
         try map.finish()
         self.init(name: name, channels: channels)
-        self.labels = labels.merging(["name": name]) { $1 }
         self.fallback = fallback
+        self.labels = labels.merging(["name": name]) { $1 }
     }
 }

@@ -256,7 +256,9 @@ public struct PagerDutyChannel: Channel {
         if page.isPossiblyRepeated { details.append(JSON.Member("possibly_repeated", true)) }
         if page.isUnjournalled { details.append(JSON.Member("unjournalled", true)) }
         if let receiver = page.standsInFor { details.append(JSON.Member("in_place_of", .string(receiver))) }
-        if page.isOld { details.append(JSON.Member("decided_at", .string(notification.decidedAt.rfc3339()))) }
+        if page.isOld {
+            details.append(JSON.Member("decided_at", .string(page.notification.decidedAt.rfc3339())))
+        }
         let problems = renderer.notes
         if !problems.isEmpty { details.append(JSON.Member("notes", .array(problems.map { .string($0) }))) }
         for member in given?.members ?? [] {
