@@ -60,8 +60,6 @@ struct Evidence {
         if let receiver = page.standsInFor { notes.append("in place of \(truncated(receiver, to: 100))") }
         if page.isOld { notes.append("sent late: decided \(notification.decidedAt.rfc3339())") }
         if page.isUnjournalled { notes.append("sent without the journal: may come again") }
-        if let receiver = page.standsInFor { notes.append("in place of \(receiver)") }
-        if page.isOld { notes.append("sent late: decided \(page.notification.decidedAt.rfc3339())") }
         self.notes = notes
     }
 

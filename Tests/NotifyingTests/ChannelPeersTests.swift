@@ -237,7 +237,7 @@ import Transport
             counts[accepts ? 0 : 1] += 1
         }
         print("config_cases.yaml: \(counts[0]) files taken, \(counts[1]) refused, \(counts[2]) not ours")
-        #expect(counts[0] >= 10 && counts[1] >= 8)
+        #expect(counts[0] >= 10 && counts[1] >= 7)
     }
 
     @Test("single integrations are taken and refused as Alertmanager does") func integrations() throws {
