@@ -131,6 +131,9 @@ extension SettingsMap {
             let matcher = Matcher(name, equals: value)
             found.append((matcher, matcher.alertmanagerText))
         }
+        if let map = try takeMap(regular), let empty = map.keys.first(where: { !map.has($0) }) {
+            throw map.error(empty, "no regular expression for the label \(empty); write one")
+        }
         for (name, value) in try take(regular, default: [String: String]()) {
             guard name.isLegacyLabelName else { throw badName(name, regular) }
             do {

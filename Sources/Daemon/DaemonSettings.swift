@@ -1,3 +1,4 @@
+public import Alerting
 public import Basics
 public import Model
 public import Notifying
@@ -41,13 +42,19 @@ public struct DaemonSettings: Sendable {
 
     /// Reads a file and the rule files it names; all is checked, and nothing is changed by it.
     ///
-    /// - Parameter alone: The rule files are not read.
-    public init(path: String, files: any FileSystem, alone: Bool = false) throws(SettingsError) {
+    /// - Parameters:
+    ///   - mode: Which grammar of matchers counts.
+    ///   - alone: The rule files are not read.
+    public init(
+        path: String, files: any FileSystem, mode: MatcherMode = .fallback, alone: Bool = false
+    ) throws(SettingsError) {
         let bytes = try DaemonSettings.contents(of: path, files, cure: "give the file's path with --config")
         let document = try SettingsDocument(bytes, file: path)
         let map = try document.map()
         try readGlobal(map)
-        notifying = try NotifyingSettings(from: map) { DaemonSettings.zone($0, files) }
+        notifying = try NotifyingSettings(
+            from: map, style: DaemonSettings.isAlertmanagers(map) ? .alertmanager : .evidence,
+            files: SettingsFiles(files), mode: mode, zones: { DaemonSettings.zone($0, files) })
         if let global = try map.takeMap("global") { try global.finish() }
         try readTargets(map, files)
         if alone { _ = try map.takePaths("rule_files") } else { try readRules(map, files) }
@@ -64,6 +71,14 @@ public struct DaemonSettings: Sendable {
             "leave it out; routes and receivers stand in this file")
         try map.finish()
         neededFiles = document.neededFiles
+    }
+
+    /// Whether a file holds nothing but what an Alertmanager's may: its pages then look as they always did.
+    private static func isAlertmanagers(_ map: SettingsMap) -> Bool {
+        let sections: Set = [
+            "global", "route", "receivers", "inhibit_rules", "templates", "time_intervals", "mute_time_intervals",
+        ]
+        return map.has("route") && map.keys.allSatisfy(sections.contains)
     }
 
     /// A time zone of this machine; `Local` is its own.

@@ -52,6 +52,8 @@ public struct APIContext: Sendable {
     public var storage: SeriesStore?
     /// Whether samples may be deleted over HTTP.
     public var allowsAdmin = false
+    /// What every path begins with, empty or as `/vedette`.
+    public var routePrefix = ""
     /// What the daemon tells of itself.
     public var runtime: @Sendable () -> RuntimeFacts = { RuntimeFacts() }
     /// How far the reading of earlier runs' log is.
@@ -124,7 +126,14 @@ public struct API: Sendable {
     ]
 
     /// Answers a request. A query runs on the executor of the calling task, which must be one that may be busy.
-    public func answer(_ request: APIRequest) async -> APIResponse {
+    public func answer(_ asked: APIRequest) async -> APIResponse {
+        var request = asked
+        if !context.routePrefix.isEmpty {
+            guard request.path.hasPrefix(context.routePrefix + "/") else {
+                return .text("404 page not found; everything is under \(context.routePrefix)/\n", status: 404)
+            }
+            request.path = String(request.path.dropFirst(context.routePrefix.count))
+        }
         do {
             if let route = API.routes[request.path] {
                 guard route.methods.contains(request.method) else { return .text("Method Not Allowed\n", status: 405) }
