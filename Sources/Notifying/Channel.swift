@@ -17,6 +17,9 @@ public protocol Channel: Sendable {
     func verdict(on answer: ChannelAnswer, to step: ChannelStep, of page: Page) -> (Verdict, Receipt)
     /// Everything that must not be shown, for cutting it out of answers.
     func secrets(reading files: Secret.FileReader) -> [String]
+    /// What is in force, under Alertmanager's keys and in its order, with `<secret>` for secrets; null for a channel
+    /// that was not read from settings.
+    var effective: JSON { get }
     /// Who is reached, as far as it counts for the rate: channels of one destination share `rate`. Holds no secret,
     /// `slack:3f0a9c…:#ops`.
     var destination: String { get }

@@ -8,6 +8,8 @@ struct ChannelContext: Sendable {
     var texts = PageTexts()
     /// `global.http_config`.
     var http = HTTPClientSettings()
+    /// The same as it is shown.
+    var shownHTTP = EffectiveWriter.standardHTTP
 }
 
 /// A kind of channel: the key of its list under a receiver, and how it is read. A new kind joins by a line in `all`.

@@ -31,6 +31,8 @@ public struct MailChannel: Channel {
     public var rate: SendingRate?
     /// What texts are made with.
     public var texts = PageTexts()
+    /// See `Channel`.
+    public private(set) var effective: JSON = .null
     var from: PageTemplate, to: PageTemplate
     var headers: [(name: String, template: PageTemplate)] = []
     var templates = ChannelTemplates()
@@ -48,7 +50,7 @@ public struct MailChannel: Channel {
     private struct Global {
         var from: SettingsValue?, smarthost: String?, hello = "localhost", username = "", identity = ""
         var password: Secret?, secret: Secret?
-        var requiresTLS = true, isImplicit: Bool?, options = HTTPOptions()
+        var requiresTLS = true, isImplicit: Bool?, options = HTTPOptions(), shownTLS: JSON?
 
         init(_ map: SettingsMap?) throws(SettingsError) {
             guard let map else { return }
@@ -63,6 +65,7 @@ public struct MailChannel: Channel {
             requiresTLS = try map.take("smtp_require_tls", default: true)
             isImplicit = try map.take("smtp_force_implicit_tls")
             if let tls = try map.takeMap("smtp_tls_config") { options = try HTTPOptions(tls: tls) }
+            shownTLS = map.takeNode("smtp_tls_config").map { EffectiveWriter.masked(EffectiveWriter.json($0)) }
         }
     }
 
@@ -80,8 +83,8 @@ public struct MailChannel: Channel {
             throw map.error("no global SMTP from set; give from here or smtp_from under 'global'")
         }
         self.from = try PageTemplate(from, key: "from", library: texts.library)
-        let hello = try map.take("hello", default: global.hello)
-        if !hello.isEmpty { self.hello = hello }
+        let greeting = try map.take("hello", default: global.hello)
+        if !greeting.isEmpty { hello = greeting }
         username = try map.take("auth_username", default: global.username)
         identity = try map.take("auth_identity", default: global.identity)
         password = try map.takeSecret("auth_password") ?? global.password
@@ -98,7 +101,30 @@ public struct MailChannel: Channel {
             from: map, ["text", "html"], defaults: ["html": "{{ template \"email.default.html\" . }}"], texts)
         try readHeaders(map)
         try readThreading(map)
+        effective = shown(
+            map, [("to", to.text), ("from", from.text), ("hello", greeting), ("smarthost", smarthost)], global)
         try map.finish()
+    }
+
+    private func shown(_ map: SettingsMap, _ texts: [(key: String, text: String)], _ global: Global) -> JSON {
+        var writer = EffectiveWriter(map)
+        writer.add("send_resolved", .bool(sendsResolved))
+        for (key, text) in texts where !text.isEmpty { writer.add(key, .string(text)) }
+        if !username.isEmpty { writer.add("auth_username", .string(username)) }
+        writer.add("auth_password", secret: password)
+        writer.add("auth_secret", secret: secret)
+        if !identity.isEmpty { writer.add("auth_identity", .string(identity)) }
+        var shown = headers.map { JSON.Member($0.name, .string($0.template.text)) }
+        for (name, text) in [("From", from.text), ("To", to.text)] where !shown.contains(where: { $0.name == name }) {
+            shown.append(JSON.Member(name, .string(text)))
+        }
+        writer.add("headers", .object(shown.sorted { $0.name < $1.name }))
+        writer.add(["html", "text"], of: templates)
+        writer.add("require_tls", .bool(requiresTLS))
+        let tls = map.takeNode("tls_config").map { EffectiveWriter.masked(EffectiveWriter.json($0)) } ?? global.shownTLS
+        writer.add("tls_config", tls)
+        writer.copy("threading", "force_implicit_tls")
+        return writer.json
     }
 
     private mutating func readHeaders(_ map: SettingsMap) throws(SettingsError) {

@@ -10,6 +10,8 @@ public struct Receiver: Sendable {
     public let channels: [(id: String, channel: any Channel)]
     /// Who is told when its channels fail.
     public var fallback: Fallback?
+    /// What is in force, under Alertmanager's keys, with `<secret>` for secrets.
+    public var effective: JSON = .null
     /// Its own labels, `name` among them.
     public var labels: [String: String] = [:]
 
@@ -37,6 +39,12 @@ public struct NotifyingSettings: Sendable {
     public var receivers: [String: Receiver]
     /// After what time an alert from outside that is not told again is over. Default: 5 min.
     public var resolveTimeout: Milliseconds = 300_000
+    /// Alertmanager's part of `global` as it is in force, with `<secret>` for secrets.
+    public private(set) var effectiveGlobal: JSON = .object([])
+    /// `templates` as the file gives them.
+    public private(set) var templatePatterns: [String] = []
+    /// What is odd and yet no mistake.
+    public private(set) var warnings: [String] = []
 
     /// Settings by their parts.
     public init(tree: RouteTree, receivers: [Receiver]) {
@@ -60,6 +68,7 @@ public struct NotifyingSettings: Sendable {
         var context = ChannelContext()
         context.texts.style = style
         context.texts.runbooks = try root.takePath("runbooks")
+        templatePatterns = try root.take("templates", default: [])
         for pattern in try root.takePaths("templates") {
             for path in files.glob(pattern) {
                 let bytes: [UInt8]
@@ -75,13 +84,20 @@ public struct NotifyingSettings: Sendable {
         if let global {
             resolveTimeout = try global.takeDuration("resolve_timeout", default: resolveTimeout)
             context.http = try global.takeHTTPConfig() ?? context.http
+            context.shownHTTP = EffectiveWriter.http(global) ?? context.shownHTTP
             let refused = global.keys.filter { key in ChannelKind.foreign.contains { key.hasPrefix("\($0)_") } }
             try global.refuse(refused, ChannelKind.offered)
         }
         var readers: [(key: String, read: ChannelKind.Reader)] = []
         for kind in ChannelKind.all { readers.append((kind.key, try kind.prepare(global, context))) }
+        effectiveGlobal = NotifyingSettings.effective(global, context.shownHTTP, resolveTimeout)
+        if style == .alertmanager, root.takeNode("tracing") != nil {
+            // Pages do not depend on it, and the file is to be taken as it is.
+            warnings.append("tracing is not offered and has no effect; deliveries are listed by the API")
+        }
         try root.refuse(
-            ["tracing", "event_recorder"], "leave it out; deliveries are listed by the API and in /metrics")
+            ["tracing", "event_recorder"].filter { $0 != "tracing" || style == .evidence },
+            "leave it out; deliveries are listed by the API and in /metrics")
         var receivers: [Receiver] = []
         var maps: [String: SettingsMap] = [:]
         for map in try root.takeMaps("receivers") {
@@ -114,16 +130,22 @@ extension Receiver {
             throw map.error("labels", "the label name must match the receiver's name '\(name)'; remove it")
         }
         var channels: [any Channel] = []
+        var writer = EffectiveWriter(map)
+        writer.copy("name", "labels")
         for (key, read) in readers {
+            let before = channels.count
             for item in try map.takeList(key) {
                 guard !item.isNull else { throw item.error("\(key): an empty entry; remove it or give it its keys") }
                 channels.append(try read(item.map()))
             }
+            let shown = channels[before...].map(\.effective)
+            if !shown.isEmpty { writer.add(key, .array(shown)) }
         }
         let fallback = try map.takeMap("fallback").map { map throws(SettingsError) in try Fallback(from: map) }
         try map.finish()
         self.init(name: name, channels: channels)
         self.fallback = fallback
+        effective = writer.json
         self.labels = labels.merging(["name": name]) { $1 }
     }
 }

@@ -1,5 +1,5 @@
 internal import Alerting
-internal import Basics
+public import Basics
 internal import Model
 public import Settings
 internal import Templates
@@ -23,6 +23,8 @@ public struct PagerDutyChannel: Channel {
     public var client = ChannelClient()
     /// What texts are made with.
     public var texts = PageTexts()
+    /// See `Channel`.
+    public private(set) var effective: JSON = .null
     var templates = ChannelTemplates()
     var details: TemplateTree?
     private var images: [[(key: String, template: PageTemplate)]] = []
@@ -45,7 +47,7 @@ public struct PagerDutyChannel: Channel {
         "description", "client", "client_url", "source", "severity", "class", "component", "group",
     ]
     private static let defaults = [
-        "description": "{{ template \"pagerduty.default.description\" . }}",
+        "description": "{{ template \"pagerduty.default.description\" .}}",
         "client": "{{ template \"pagerduty.default.client\" . }}",
         "client_url": "{{ template \"pagerduty.default.clientURL\" . }}",
     ]
@@ -75,7 +77,26 @@ public struct PagerDutyChannel: Channel {
         details = try takeDetails(map)
         images = try takeParts("images", ["src", "alt", "href"], map)
         links = try takeParts("links", ["href", "text"], map)
+        effective = shown(map, context)
         try map.finish()
+    }
+
+    private func shown(_ map: SettingsMap, _ context: ChannelContext) -> JSON {
+        var writer = EffectiveWriter(map)
+        writer.add("send_resolved", .bool(sendsResolved))
+        writer.add("http_config", EffectiveWriter.http(map) ?? context.shownHTTP)
+        writer.add(isServiceKey ? "service_key" : "routing_key", secret: key)
+        writer.add("url", .string(url))
+        writer.add(["client", "client_url", "description"], of: templates)
+        var given = map.takeNode("details").flatMap { EffectiveWriter.json($0).members } ?? []
+        if texts.style == .alertmanager {
+            for (name, text) in PagerDutyChannel.defaultDetails where !given.contains(where: { $0.name == name }) {
+                given.append(JSON.Member(name, .string(text)))
+            }
+        }
+        if !given.isEmpty { writer.add("details", .object(given.sorted { $0.name < $1.name })) }
+        writer.copy("images", "links", "source", "severity", "class", "component", "group", "timeout")
+        return writer.json
     }
 
     /// The given details, and in Alertmanager's style its own beside them.

@@ -1,5 +1,5 @@
 internal import Alerting
-internal import Basics
+public import Basics
 internal import Model
 public import Settings
 internal import Transport
@@ -22,6 +22,8 @@ public struct SlackChannel: Channel {
     public var client = ChannelClient()
     /// What texts are made with.
     public var texts = PageTexts()
+    /// See `Channel`.
+    public private(set) var effective: JSON = .null
     var templates = ChannelTemplates()
     var layout = SlackLayout()
 
@@ -100,7 +102,33 @@ public struct SlackChannel: Channel {
         templates = try ChannelTemplates(
             from: map, SlackLayout.textKeys + SlackLayout.plainKeys, defaults: SlackLayout.defaults, texts)
         layout = try SlackLayout(from: map, texts)
+        effective = shown(map, context)
         try map.finish()
+    }
+
+    private func shown(_ map: SettingsMap, _ context: ChannelContext) -> JSON {
+        var writer = EffectiveWriter(map)
+        writer.add("send_resolved", .bool(sendsResolved))
+        var http = EffectiveWriter.http(map) ?? context.shownHTTP
+        if let token, case .object(var members) = http {
+            let name = token.path == nil ? "credentials" : "credentials_file"
+            members.removeAll { $0.name == "authorization" }
+            let value = [JSON.Member("type", "Bearer"), JSON.Member(name, .string(token.path ?? token.description))]
+            members.insert(JSON.Member("authorization", .object(value)), at: 0)
+            http = .object(members)
+        }
+        writer.add("http_config", http)
+        writer.add("api_url", secret: apiURL)
+        writer.add("app_token", secret: token)
+        writer.copy("app_url")
+        writer.add(["channel", "username", "color", "title", "title_link", "pretext", "text"], of: templates)
+        writer.copy("message_text", "fields")
+        writer.add("short_fields", map.takeNode("short_fields").map(EffectiveWriter.json) ?? false)
+        writer.add(
+            ["footer", "fallback", "callback_id", "icon_emoji", "icon_url", "image_url", "thumb_url"], of: templates)
+        writer.add("link_names", .bool(layout.linkNames))
+        writer.copy("mrkdwn_in", "actions", "update_message", "timeout")
+        return writer.json
     }
 
     /// Whether the API answers, not a webhook.

@@ -1,5 +1,5 @@
 internal import Alerting
-internal import Basics
+public import Basics
 internal import Model
 public import Settings
 internal import Templates
@@ -19,6 +19,8 @@ public struct WebhookChannel: Channel {
     public var client = ChannelClient()
     /// What texts are made with.
     public var texts = PageTexts()
+    /// See `Channel`.
+    public private(set) var effective: JSON = .null
     var payload: TemplateTree?
 
     static let registration = ChannelKind(key: "webhook_configs") { _, context throws(SettingsError) in
@@ -41,6 +43,13 @@ public struct WebhookChannel: Channel {
             try TemplateTree(node, key: "payload", library: context.texts.library)
         }
         try checkTemplate(map)
+        var writer = EffectiveWriter(map)
+        writer.add("send_resolved", .bool(sendsResolved))
+        writer.add("http_config", EffectiveWriter.http(map) ?? context.shownHTTP)
+        writer.add("url", secret: url)
+        writer.add("max_alerts", .number(Double(maximumAlerts)))
+        writer.copy("timeout", "payload")
+        effective = writer.json
         try map.finish()
     }
 

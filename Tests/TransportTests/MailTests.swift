@@ -12,8 +12,8 @@ private final class MailServer: Sendable {
     private let heard = Mutex<[String]>([])
     private let answer: @Sendable (String) -> String?
 
-    /// - Parameter answer: The answer to a line without its end, `greeting` for the connection and `.` for the message; nil
-    ///   closes.
+    /// - Parameter answer: The answer to a line without its end, `greeting` for the connection and `.` for the message;
+    ///   nil closes.
     init(_ answer: @escaping @Sendable (String) -> String?) {
         self.answer = answer
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
