@@ -4,7 +4,7 @@ internal import Model
 public import Settings
 public import Transport
 
-/// A way to reach people: turns a page into requests and judges the answers. Pure; whoever sends them holds the network.
+/// A way to reach people: turns a page into requests and judges the answers. Pure; whoever sends holds the network.
 public protocol Channel: Sendable {
     /// `webhook`, `slack`, `pagerduty`, `email`.
     var kind: String { get }

@@ -57,9 +57,9 @@ struct Evidence {
         }
         var notes = notes
         if page.isPossiblyRepeated { notes.append("try \(page.attempt): an earlier one may have arrived") }
+        if let receiver = page.standsInFor { notes.append("in place of \(truncated(receiver, to: 100))") }
+        if page.isOld { notes.append("sent late: decided \(notification.decidedAt.rfc3339())") }
         if page.isUnjournalled { notes.append("sent without the journal: may come again") }
-        if let receiver = page.standsInFor { notes.append("in place of \(receiver)") }
-        if page.isOld { notes.append("sent late: decided \(page.notification.decidedAt.rfc3339())") }
         self.notes = notes
     }
 

@@ -1,7 +1,7 @@
 internal import Basics
 
-/// The text of a mail: headers and parts, in lines that end with CRLF and are no longer than 76 characters where a server
-/// may mind.
+/// The text of a mail: headers and parts in ASCII; lines end with CRLF and hold at most 76 characters where a server may
+/// mind.
 ///
 /// - SeeAlso: RFC 5322, RFC 2045 to 2047.
 struct MailMessage {

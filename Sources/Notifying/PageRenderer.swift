@@ -44,7 +44,27 @@ struct PageRenderer {
             else { return nil }
             return CivilZone(name: name, bytes: bytes)
         }
+        environment.routeLabel = PageRenderer.routeLabels(
+            notification.routeLabels, data, environment, texts.library, [])
         self.environment = environment
+    }
+
+    /// Renders a label of the route, which may ask for others, but not for itself.
+    private static func routeLabels(
+        _ labels: [String: String], _ data: NotificationData, _ base: TemplateEnvironment,
+        _ library: TemplateLibrary, _ busy: Set<String>
+    ) -> @Sendable (String) throws(TemplateFailure) -> String {
+        { name throws(TemplateFailure) in
+            guard let text = labels[name] else { return "" }
+            guard !busy.contains(name) else { throw TemplateFailure("route label cycle detected: \(name)") }
+            var environment = base
+            environment.routeLabel = routeLabels(labels, data, base, library, busy.union([name]))
+            do throws(TemplateError) {
+                return try PageTemplate(text, library: library).template.render(.object(data), in: environment)
+            } catch {
+                throw TemplateFailure(error.message)
+            }
+        }
     }
 
     /// The text of a template; nil when there is none, or none is used any more.

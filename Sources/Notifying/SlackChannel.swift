@@ -4,8 +4,8 @@ internal import Model
 public import Settings
 internal import Transport
 
-/// Slack by an incoming webhook or as a bot. In the style of evidence: Block Kit inside an attachment, whose colour tells
-/// the severity; with templates: the attachment's own fields, as Alertmanager sends them.
+/// Slack by an incoming webhook or as a bot. In the style of evidence: Block Kit inside an attachment, whose colour
+/// tells the severity; with templates: the attachment's own fields, as Alertmanager sends them.
 ///
 /// - SeeAlso: docs.slack.dev, "Block Kit", "Sending messages using incoming webhooks", "chat.postMessage";
 ///   Alertmanager, `notify/slack`.

@@ -291,7 +291,7 @@ internal import Settings
                 CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION:
                 return .unreachable(reason)
             case CURLE_USE_SSL_FAILED:
-                return .unreachable("\(reason): the server offers no STARTTLS; see require_tls")
+                return .unreachable("the server offers no STARTTLS, or it failed (\(reason)); see require_tls")
             case CURLE_OPERATION_TIMEDOUT: return .interrupted("timed out", requestWasSent: wasSent)
             default: return .interrupted(reason, requestWasSent: wasSent)
             }

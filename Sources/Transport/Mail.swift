@@ -91,7 +91,7 @@ public struct MailAnswer: Sendable, Hashable {
 
 /// What a mail server said to a message.
 public struct MailReceipt: Sendable, Hashable {
-    /// The command that was answered last: `DATA` when all went well, `AUTH`, `RCPT`, `MAIL`, …; empty for the greeting.
+    /// The command that was answered last: `DATA` when all went well, `AUTH`, `RCPT`, …; empty for the greeting.
     public var command: String
     /// The answer to it.
     public var answer: MailAnswer
@@ -135,10 +135,14 @@ struct MailDialogue: Sendable {
     init(recipients: [String]) { addresses = recipients }
 
     mutating func say(_ line: String) {
+        guard receipt.answer.code != 334 else {
+            receipt.answer.code = 0  // A challenge is answered, by no command.
+            return
+        }
         let verb = String(line.prefix { $0.isLetter }).uppercased()
         if verb == "RCPT" { asked += 1 }
-        // What answers a challenge is no command; the good-bye says nothing of the message.
-        if ["EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA"].contains(verb), line.count < 2000 {
+        // The good-bye says nothing of the message.
+        if ["EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA"].contains(verb) {
             receipt.command = verb
             if verb == "AUTH" { hasAuthenticated = true }
         } else if verb == "QUIT" {
