@@ -13,7 +13,9 @@ extension AlertGroup {
         var notifications: [Notification] = []
         /// Members whose journalled state changed or ended.
         var changed: [Labels] = []
-        var removed: [Member] = []
+        var removed: [Labels] = []
+        /// Episodes that are over and of which nothing is owed any more.
+        var over: [Alert] = []
     }
 
     /// What a look finds, by what is told of it.
@@ -98,6 +100,7 @@ extension AlertGroup {
             var member = old
             let isHeld = held.contains(labels)
             // Muted, an end that is owed waits.
+            flush.over += member.ended.filter { !isMuted || !$0.wasTold }.map(\.alert)
             member.ended.removeAll { !isMuted || !$0.wasTold }
             if let flap = member.flap {
                 let isUnseen = isHeld && !flap.isTold && member.isResolved(at: now)
@@ -106,7 +109,8 @@ extension AlertGroup {
             let isOver = member.isResolved(at: now) && member.flap == nil
             if isOver, !(isMuted && (member.isTold || !member.ended.isEmpty)) {
                 members[labels] = nil
-                flush.removed.append(member)
+                flush.removed.append(labels)
+                flush.over.append(member.alert)
                 continue
             }
             if isHeld {

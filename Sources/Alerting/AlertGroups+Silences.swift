@@ -16,6 +16,11 @@ extension AlertGroups {
         return try silences.set(silence, newID: newID, now: now)
     }
 
+    /// Takes silences as they stand, to replay what was.
+    public mutating func use(_ silences: [Silence]) {
+        for silence in silences { _ = self.silences.keep(silence) }
+    }
+
     /// See `Silences.expire`.
     public mutating func expireSilence(_ id: String, now: Timestamp) throws(SilenceError) -> [StateChange] {
         try silences.expire(id, now: now)

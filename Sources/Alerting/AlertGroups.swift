@@ -21,6 +21,8 @@ public struct AlertGroups: Sendable {
     /// Alerts of groups whose route is gone, with those groups' ids.
     private var retiredPlaces: [Labels: Set<String>] = [:]
     private var retired: Set<String> = []
+    /// Alerts that are over.
+    private var record = AlertRecord()
     /// When episodes that are over began, for alerts that flap; what is older than the window is let go.
     private var history: [Labels: [Timestamp]] = [:]
     private var earliestFlush = Timestamp.distantFuture
@@ -142,12 +144,12 @@ public struct AlertGroups: Sendable {
     private mutating func settle(
         _ flush: AlertGroup.Flush, _ group: inout AlertGroup, now: Timestamp, _ changes: inout [StateChange]
     ) {
-        for member in flush.removed {
-            let labels = member.alert.labels
+        for labels in flush.removed {
             if group.isRetired { forget(labels, in: group.id) }
-            remember(member, now: now)
             changes.append(group.memberChange(labels))
         }
+        remember(flush.over, now: now)
+        changes += record.add(flush.over)
         for labels in flush.changed { changes.append(group.memberChange(labels)) }
         if group.members.isEmpty {
             retired.remove(group.id)
@@ -161,19 +163,28 @@ public struct AlertGroups: Sendable {
         groups[group.id] = group
     }
 
-    /// Keeps when an episode that is over began, for as long as it counts.
-    private mutating func remember(_ member: AlertGroup.Member, now: Timestamp) {
+    /// Keeps when episodes that are over began, for as long as it counts.
+    private mutating func remember(_ alerts: [Alert], now: Timestamp) {
+        let within = settings.flapping.within
         guard settings.flapping.episodes > 0 else { return }
         if history.count > 10_000 {
             history = history.compactMapValues { starts in
-                let left = starts.filter { now - $0 < settings.flapping.within }
+                let left = starts.filter { now - $0 < within }
                 return left.isEmpty ? nil : left
             }
         }
-        let starts = (member.ended.map(\.alert) + [member.alert]).map(\.startsAt)
-            .filter { now - $0 < settings.flapping.within }
-        guard !starts.isEmpty else { return }
-        history[member.alert.labels] = Array((history[member.alert.labels, default: []] + starts).suffix(20))
+        for alert in alerts where now - alert.startsAt < within {
+            history[alert.labels] = Array((history[alert.labels, default: []] + [alert.startsAt]).suffix(20))
+        }
+    }
+
+    /// Alerts that are over, as far back as the record goes, and those that fire; the earliest first.
+    public func recorded(now: Timestamp) -> [Alert] {
+        (record.alerts + firing(now: now).values.map { alert in
+            var alert = alert
+            alert.endsAt = nil
+            return alert
+        }).sorted { ($0.startsAt, $0.labels) < ($1.startsAt, $1.labels) }
     }
 
     // MARK: Replacing
@@ -255,7 +266,7 @@ extension AlertGroups {
         from store: any StateStore, receivers: Set<String>, zones: ZoneFinder, grace: Milliseconds = 300_000,
         now: Timestamp
     ) -> (changes: [StateChange], unreadable: Int) {
-        var unreadable = silences.restore(from: store, zones: zones)
+        var unreadable = silences.restore(from: store, zones: zones) + record.restore(from: store)
         for (id, bytes) in store.entries(of: AlertGroup.groupsTable) {
             if let group = AlertGroup(id: id, header: bytes) { groups[id] = group } else { unreadable += 1 }
         }

@@ -41,6 +41,38 @@ extension Dispatcher {
             ] + settings.alerting.effectiveIntervals)
     }
 
+    /// Why an alert is told to whom, or is not: routes, groups, stages, channels, pages on their way and the last
+    /// lines of the ledger. Nil when no alert of that fingerprint, or of those labels, is known here.
+    public func explain(fingerprint: String, labels: Labels? = nil) -> JSON? {
+        guard let labels = groups.labels(fingerprint: fingerprint) ?? labels else { return nil }
+        let now = look()
+        var members = groups.explain(labels, now: now).members ?? []
+        let theirs = groups.groups.values.filter { $0.members[labels] != nil }
+        let receivers = Set(theirs.map(\.receiver)).union(settings.tree.matches(labels).map(\.receiver)).sorted()
+        members.append(
+            JSON.Member(
+                "channels",
+                .object(
+                    receivers.map { name in
+                        JSON.Member(name, .array((settings.receivers[name]?.channels ?? []).map { .string($0.id) }))
+                    })))
+        let (ids, keys) = (Set(theirs.map(\.id)), Set(theirs.map(\.key)))
+        let waiting = outbox.entries.values.filter { ids.contains($0.notification.groupID) }
+        members.append(
+            JSON.Member(
+                "pages",
+                .array(
+                    waiting.sorted { $0.createdAt < $1.createdAt }.map { entry in
+                        [
+                            "id": .string(entry.id), "channel": .string(entry.channelID),
+                            "attempts": .number(Double(entry.attempts)), "lastError": .string(entry.lastError),
+                        ]
+                    })))
+        let lines = snapshot().ledger.filter { keys.contains($0.groupKey) && receivers.contains($0.receiver) }.prefix(10)
+        members.append(JSON.Member("ledger", .array(lines.map(\.json))))
+        return .object(members)
+    }
+
     /// Makes or changes a silence; answers its id, which may be a new one.
     public func setSilence(_ silence: Silence) throws(SilenceError) -> String {
         let now = look()
