@@ -13,7 +13,7 @@ struct PageRenderer {
     let items: [Notification.Item]
     /// What templates see.
     let data: NotificationData
-    /// `title: …`, once for each key.
+    /// `title failed: …`, once for each try to use one.
     private(set) var failures: [String] = []
     /// Whether no template is used, since one failed.
     private(set) var isPlain = false
@@ -73,7 +73,7 @@ struct PageRenderer {
         do {
             return try render(template)
         } catch {
-            failures.append("\(key): \(error.message)")
+            failures.append("\(key) failed: \(error.message)")
             return nil
         }
     }
@@ -93,7 +93,7 @@ struct PageRenderer {
         do {
             return try tree.render { try render($0) }
         } catch {
-            failures.append("\(key): \((error as? TemplateError)?.message ?? "\(error)")")
+            failures.append("\(key) failed: \((error as? TemplateError)?.message ?? "\(error)")")
             return nil
         }
     }
