@@ -55,6 +55,7 @@ public struct DaemonSettings: Sendable {
         notifying = try NotifyingSettings(
             from: map, style: DaemonSettings.isAlertmanagers(map) ? .alertmanager : .evidence,
             files: SettingsFiles(files), mode: mode, zones: { DaemonSettings.zone($0, files) })
+        warnings += notifying.warnings
         if let global = try map.takeMap("global") { try global.finish() }
         try readTargets(map, files)
         if alone { _ = try map.takePaths("rule_files") } else { try readRules(map, files) }

@@ -27,18 +27,21 @@ extension Dispatcher {
 
     /// Receivers by their names, with their labels.
     public func receivers() -> [(name: String, labels: [String: String])] {
-        settings.receivers.values.sorted { $0.name < $1.name }.map { ($0.name, ["name": $0.name]) }
+        settings.receivers.values.sorted { $0.name < $1.name }.map { ($0.name, $0.labels) }
     }
 
     /// The configuration in force, in Alertmanager's grammar, secrets masked.
     public func effectiveConfiguration() -> JSON {
-        .object(
+        let receivers = settings.receivers.values.sorted { $0.name < $1.name }
+        let inhibiting = settings.alerting.effectiveInhibitRules
+        let members: [JSON.Member] =
             [
-                JSON.Member("route", settings.alerting.effectiveRoute),
-                JSON.Member("inhibit_rules", settings.alerting.effectiveInhibitRules),
-                JSON.Member("receivers", .array(receivers().map { ["name": .string($0.name)] })),
-                JSON.Member("templates", []),
-            ] + settings.alerting.effectiveIntervals)
+                JSON.Member("global", settings.effectiveGlobal), JSON.Member("route", settings.alerting.effectiveRoute),
+            ] + (inhibiting == [] ? [] : [JSON.Member("inhibit_rules", inhibiting)]) + [
+                JSON.Member("receivers", .array(receivers.map(\.effective))),
+                JSON.Member("templates", .array(settings.templatePatterns.map { .string($0) })),
+            ] + settings.alerting.effectiveIntervals
+        return .object(members)
     }
 
     /// Why an alert is told to whom, or is not: routes, groups, stages, channels, pages on their way and the last

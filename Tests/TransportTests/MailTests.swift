@@ -12,7 +12,7 @@ private final class MailServer: Sendable {
     private let heard = Mutex<[String]>([])
     private let answer: @Sendable (String) -> String?
 
-    /// - Parameter answer: The answer to a line without its end, `greeting` for the connection and `.` for the message;
+    /// - Parameter answer: The answer to a line without its end; `greeting`: for the connection, `.`: for the message;
     ///   nil closes.
     init(_ answer: @escaping @Sendable (String) -> String?) {
         self.answer = answer
