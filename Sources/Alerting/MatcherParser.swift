@@ -21,6 +21,19 @@ public enum MatcherMode: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// Reads exactly one matcher, without braces, as the API's filters have them.
+    public func matcher(_ text: String) throws(MatcherParser.Failure) -> Matcher {
+        let bare = text.trimmed
+        guard !bare.hasPrefix("{"), !bare.hasSuffix("}") else {
+            throw MatcherParser.Failure(description: "unexpected open or close brace: \(text)")
+        }
+        let found = try matchers(text)
+        guard found.count == 1, let matcher = found.first else {
+            throw MatcherParser.Failure(description: "expected 1 matcher, got \(found.count): \(text)")
+        }
+        return matcher
+    }
+
     /// Whether a label may have that name.
     public func takes(labelName name: String) -> Bool { self == .classic ? name.isLegacyLabelName : !name.isEmpty }
 

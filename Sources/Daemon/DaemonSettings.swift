@@ -31,6 +31,8 @@ public struct DaemonSettings: Sendable {
     public var database = DatabaseSettings()
     /// `workloads`.
     public var workloads = WorkloadSettings()
+    /// `alerting`: Alertmanagers that are told of our rules' alerts too.
+    public var alertmanagers: [AlertmanagerPeer] = []
     /// `route`, `receivers`.
     public var notifying = NotifyingSettings.none
     /// The files that it rests on besides, secrets and certificates, with the place that names each.
@@ -67,8 +69,9 @@ public struct DaemonSettings: Sendable {
         if let part = try map.takeMap("workloads") { workloads = try WorkloadSettings(from: part, files: files) }
         if let part = try map.takeMap("rollback") { rollback = try RollbackSettings(from: part) }
         try readTriggers(map, file: path)
+        if let part = try map.takeMap("alerting") { alertmanagers = try AlertmanagerPeer.all(from: part) }
         try map.refuse(
-            ["remote_write", "remote_read", "alerting", "otlp", "tracing", "runtime"],
+            ["remote_write", "remote_read", "otlp", "tracing", "runtime"],
             "leave it out; routes and receivers stand in this file")
         try map.finish()
         neededFiles = document.neededFiles

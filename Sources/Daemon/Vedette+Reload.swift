@@ -58,7 +58,12 @@ extension Vedette {
             let command = try WorkloadCommand(fresh, options)
             return { [child] in child.replace(command) }
         }
-        try stage(.notifying) { { [dispatcher] in await dispatcher.replace(fresh.notifying) } }
+        try stage(.notifying) {
+            { [dispatcher, links] in
+                await dispatcher.replace(fresh.notifying)
+                await links.replace(fresh.alertmanagers)
+            }
+        }
         try stage(.rollback) {
             { [rollback] in await rollback.replace(fresh.rollback, triggers: fresh.triggerNames) }
         }

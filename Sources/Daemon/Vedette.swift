@@ -56,6 +56,7 @@ public final class Vedette: Sendable {
     private let scrapeFigures = ScrapeFigures()
     private let engine: QueryEngine
     let dispatcher: Dispatcher
+    let links: AlertmanagerLinks
     let rollback: RollbackEngine
     let child: WorkloadChild
     let scheduler: RuleScheduler
@@ -92,6 +93,8 @@ public final class Vedette: Sendable {
             settings.notifying, store: journal, clock: world.clock, transport: world.transport,
             random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile,
             opening: options.startDelay > 0 ? startedAt + options.startDelay : .distantPast)
+        links = AlertmanagerLinks(
+            settings.alertmanagers, next: dispatcher, clock: world.clock, transport: world.workloads, files: readFile)
         var rollbackContext = RollbackContext(
             store: journal, clock: world.clock, files: world.files, processes: world.processes, engine: ruling,
             announcements: dispatcher, log: world.log, redis: world.redis,
@@ -99,7 +102,7 @@ public final class Vedette: Sendable {
         rollbackContext.externalLabels = settings.externalLabels
         rollback = RollbackEngine(settings.rollback, rollbackContext)
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
-        var context = RuleContext(engine: ruling, samples: store, alerts: dispatcher)
+        var context = RuleContext(engine: ruling, samples: store, alerts: links)
         context.rollback = rollback
         context.interval = settings.evaluationInterval
         // After a time down the first evaluations would find no fresh sample: restored alerts wait for the first
@@ -170,6 +173,7 @@ public final class Vedette: Sendable {
                 work.addTask { [self] in await manager.run(clock: world.clock) }
                 work.addTask { [self] in await scheduler.run(world.clock) }
                 work.addTask { [self] in await rollback.run() }
+                work.addTask { [self] in await links.run() }
                 work.addTask { [self] in await child.run() }
                 work.addTask { [self] in await keepUp() }
                 work.addTask { [self] in await replayLog() }
@@ -269,10 +273,15 @@ public final class Vedette: Sendable {
 
     private func metrics() -> [MetricFamily] {
         let sources: [any MetricsSource] = [
-            store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher,
+            store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher, links,
         ]
         let reload = reload.withLock { $0 }
-        return sources.flatMap { $0.metrics() } + ProcessFigures.metrics(files: world.files) + [
+        return sources.flatMap { $0.metrics() } + [
+            // Karma and Grafana ask for it to learn which API they speak to.
+            MetricFamily(
+                .gauge, "alertmanager_build_info", "The Alertmanager whose API is spoken here.",
+                [(["version": API.alertmanagerVersion], 1)])
+        ] + ProcessFigures.metrics(files: world.files) + [
             MetricFamily(.gauge, "vedette_build_info", "What is running.", [(["version": Vedette.version], 1)]),
             MetricFamily(
                 .gauge, "vedette_config_generation", "How often the part's configuration was exchanged, from 1.",

@@ -122,4 +122,71 @@ import Testing
         print("matcher_cases.yaml: \(list): \(passed) cases")
         #expect(passed > 4)
     }
+
+    @Test("Alertmanager's matcher cases: agreement, single ones, names, matching, texts") func peersMatcherRest() throws
+    {
+        guard let data = try alertmanagerData("matcher_cases.yaml") else { return }
+        var passed = 0
+        func wanted(_ test: SettingsMap) throws -> [Matcher] {
+            try test.takeMaps("matchers").map { map in
+                let operation = try #require(Matcher.Operation(rawValue: try map.require("op")))
+                return try Matcher(try map.require("name"), operation, try map.take("value", default: ""))
+            }
+        }
+        // The grammar itself takes braces around one matcher; a filter does not.
+        let readers: [String: (String) throws -> Matcher?] = [
+            "utf8_single": { text in
+                let found = try MatcherParser.utf8(text)
+                return found.count == 1 ? found.first : nil
+            }, "fallback_single": { try MatcherMode.fallback.matcher($0) },
+        ]
+        for (key, read) in readers {
+            for test in try data.takeMaps(key) {
+                let input: String = try test.require("input")
+                let found = try? read(input)
+                let matchers = test.has("error") ? [] : try wanted(test)
+                #expect(found.map { [$0] } ?? [] == matchers, "\(key): \(input)")
+                passed += 1
+            }
+        }
+        #expect((try? MatcherMode.fallback.matcher("{a=b}")) == nil)
+        for test in try data.takeMaps("agreement") {
+            let input: String = try test.require("input")
+            if test.has("error") {
+                #expect((try? MatcherParser.matchers(input)) == nil, "\(input)")
+            } else {
+                #expect(try MatcherParser.matchers(input) == wanted(test), "\(input)")
+            }
+            passed += 1
+        }
+        for test in try data.takeMaps("label_names") {
+            let name: String = try test.take("name", default: "")
+            #expect(MatcherMode.classic.takes(labelName: name) == (try test.require("classic") as Bool), "\(name)")
+            #expect(MatcherMode.fallback.takes(labelName: name) == (try test.require("utf8") as Bool), "\(name)")
+            passed += 1
+        }
+        for test in try data.takeMaps("matching") {
+            let operation = try #require(Matcher.Operation(rawValue: try test.require("op")))
+            let matcher = try Matcher("a", operation, try test.take("pattern", default: ""))
+            #expect(matcher.matches(try test.take("value", default: "")) == (try test.require("match") as Bool))
+            passed += 1
+        }
+        for test in try data.takeMaps("to_string") {
+            let operation = try #require(Matcher.Operation(rawValue: try test.require("op")))
+            let matcher = try Matcher(try test.require("name"), operation, try test.take("value", default: ""))
+            #expect(matcher.alertmanagerText == (try test.require("string") as String))
+            passed += 1
+        }
+        for test in try data.takeMaps("inhibit_equal") {
+            let names = try test.take("equal", default: [String]()).map(\.goQuoted).joined(separator: ", ")
+            let text = "route: {receiver: page}\ninhibit_rules: [{equal: [\(names)]}]"
+            for (mode, key) in [(MatcherMode.classic, "classic"), (.fallback, "utf8")] {
+                let isTaken = (try? alerting(text, receivers: ["page"], mode: mode)) != nil
+                #expect(isTaken == (try test.require(key) as String == "accept"), "\(names) \(key)")
+            }
+            passed += 1
+        }
+        print("matcher_cases.yaml: \(passed) more cases")
+        #expect(passed >= 100)
+    }
 }

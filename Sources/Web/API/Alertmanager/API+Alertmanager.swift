@@ -8,7 +8,7 @@ internal import Notifying
 /// - SeeAlso: Alertmanager, `api/v2/openapi.yaml`.
 extension API {
     /// The Alertmanager whose API this is.
-    static let alertmanagerVersion = "0.33.1"
+    public static let alertmanagerVersion = "0.33.1"
 
     private typealias Handler = @Sendable (API, APIRequest) async throws -> APIResponse
 
@@ -73,13 +73,7 @@ extension API {
         var found: [Matcher] = []
         for text in request.all(name) {
             do {
-                let matchers = try settings.matcherMode.matchers(text)
-                guard matchers.count == 1, !text.hasPrefix("{"), let matcher = matchers.first else {
-                    throw AlertmanagerError.bad("bad matcher format: \(text)")
-                }
-                found.append(matcher)
-            } catch let error as AlertmanagerError {
-                throw error
+                found.append(try settings.matcherMode.matcher(text))
             } catch {
                 throw AlertmanagerError.bad("bad matcher format: \(text)")
             }
