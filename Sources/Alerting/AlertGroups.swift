@@ -180,11 +180,12 @@ public struct AlertGroups: Sendable {
 
     /// Alerts that are over, as far back as the record goes, and those that fire; the earliest first.
     public func recorded(now: Timestamp) -> [Alert] {
-        (record.alerts + firing(now: now).values.map { alert in
-            var alert = alert
-            alert.endsAt = nil
-            return alert
-        }).sorted { ($0.startsAt, $0.labels) < ($1.startsAt, $1.labels) }
+        (record.alerts
+            + firing(now: now).values.map { alert in
+                var alert = alert
+                alert.endsAt = nil
+                return alert
+            }).sorted { ($0.startsAt, $0.labels) < ($1.startsAt, $1.labels) }
     }
 
     // MARK: Replacing

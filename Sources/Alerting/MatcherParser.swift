@@ -164,7 +164,7 @@ public enum MatcherParser {
         _ name: String, _ operation: Matcher.Operation, _ value: String
     ) throws(Failure) -> Matcher {
         do {
-            return try Matcher(name, operation, value)
+            return try Matcher(name, operation, value, dotMatchesLineEnd: false)
         } catch {
             throw Failure(description: error.description)
         }

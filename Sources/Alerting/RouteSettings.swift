@@ -137,7 +137,7 @@ extension SettingsMap {
         for (name, value) in try take(regular, default: [String: String]()) {
             guard name.isLegacyLabelName else { throw badName(name, regular) }
             do {
-                let matcher = try Matcher(name, .matches, value)
+                let matcher = try Matcher(name, .matches, value, dotMatchesLineEnd: false)
                 let shown = try Matcher(name, .matches, "^(?:\(value))$")
                 found.append((matcher, shown.alertmanagerText))
             } catch {

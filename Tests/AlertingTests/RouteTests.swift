@@ -152,10 +152,14 @@ import Testing
         #expect((try? MatcherMode.fallback.matcher("{a=b}")) == nil)
         for test in try data.takeMaps("agreement") {
             let input: String = try test.require("input")
-            if test.has("error") {
+            switch try test.require("utf8") as String {
+            case "reject":
                 #expect((try? MatcherParser.matchers(input)) == nil, "\(input)")
-            } else {
+                #expect((try? MatcherParser.utf8(input)) == nil, "\(input)")
+            case "same":
                 #expect(try MatcherParser.matchers(input) == wanted(test), "\(input)")
+                #expect(try MatcherParser.utf8(input) == wanted(test), "\(input)")
+            default: #expect(try MatcherParser.matchers(input) == wanted(test), "\(input)")
             }
             passed += 1
         }
@@ -167,7 +171,8 @@ import Testing
         }
         for test in try data.takeMaps("matching") {
             let operation = try #require(Matcher.Operation(rawValue: try test.require("op")))
-            let matcher = try Matcher("a", operation, try test.take("pattern", default: ""))
+            let pattern = try test.take("pattern", default: "")
+            let matcher = try MatcherMode.fallback.matcher("a\(operation.rawValue)\(pattern.goQuoted)")
             #expect(matcher.matches(try test.take("value", default: "")) == (try test.require("match") as Bool))
             passed += 1
         }

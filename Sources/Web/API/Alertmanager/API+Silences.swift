@@ -118,7 +118,8 @@ extension API {
         let isEqual = json["isEqual"]?.bool ?? true
         do throws(PatternError) {
             return try Matcher(
-                name, isRegex ? (isEqual ? .matches : .matchesNot) : (isEqual ? .equal : .notEqual), value)
+                name, isRegex ? (isEqual ? .matches : .matchesNot) : (isEqual ? .equal : .notEqual), value,
+                dotMatchesLineEnd: false)
         } catch {
             throw AlertmanagerError.bad(
                 "invalid silence: invalid label matcher \(place) in set 0: invalid regular expression "
