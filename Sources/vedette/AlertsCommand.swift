@@ -28,11 +28,20 @@ struct AlertsList: AsyncParsableCommand {
         if output == .json {
             Output.line(JSON.array(alerts).text)
         } else {
-            let own = Set(alerts.map { Labels($0["labels"]?.strings ?? [:]) })
-            var rows = alerts.map { row($0, state: $0["state"]?.string ?? "", since: $0["activeAt"]?.string ?? "") }
-            for alert in others where !own.contains(Labels(alert["labels"]?.strings ?? [:])) {
-                rows.append(
-                    row(alert, state: alert["status"]?["state"]?.string ?? "", since: alert["startsAt"]?.string ?? ""))
+            // An alert of ours is told with external labels over its own.
+            let told = others.map { (json: $0, labels: Labels($0["labels"]?.strings ?? [:])) }
+            var rows: [[String]] = []
+            for alert in alerts {
+                let own = alert["labels"]?.strings ?? [:]
+                let isTold = told.contains { one in own.allSatisfy { one.labels[$0.key] == $0.value } }
+                if !isTold {
+                    rows.append(row(alert, state: alert["state"]?.string ?? "", since: alert["activeAt"]?.string ?? ""))
+                }
+            }
+            rows += told.map { one in
+                let state = one.json["status"]?["state"]?.string ?? ""
+                return row(
+                    one.json, state: state == "active" ? "firing" : state, since: one.json["startsAt"]?.string ?? "")
             }
             Output.rows(["state", "severity", "alert", "since", "fingerprint", "summary"], rows, output)
         }

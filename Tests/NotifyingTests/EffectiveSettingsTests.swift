@@ -49,6 +49,11 @@ import Testing
                     if wanted.contains(where: { $0.name == "auth_secret" }) {
                         wanted.removeAll { $0.name == "auth_secret_file" }
                     }
+                    // Its tool of 0.25 takes no mask where it wants an address.
+                    for place in wanted.indices
+                    where member.name == "webhook_configs" && wanted[place].name == "url" {
+                        wanted[place].value = "http://secret/<secret>"
+                    }
                     let shown = plain(ours[member.name]?[index] ?? .null)
                     #expect(shown == .object(wanted), "\(name) \(member.name) \(index)")
                     compared += 1
