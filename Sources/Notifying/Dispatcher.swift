@@ -53,7 +53,8 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         groups = AlertGroups(settings.tree)
         outbox = Outbox(rules: rules)
         figures.begin(settings)
-        let restored = groups.restore(from: store, receivers: Set(settings.receivers.keys), now: now)
+        let receivers = Outbox.divertedReceivers(in: store).union(settings.receivers.keys)
+        let restored = groups.restore(from: store, receivers: receivers, now: now)
         let pages = outbox.restore(from: store, paths: Dispatcher.paths(settings, channels, [:]), now: now)
         figures.unreadable.add(restored.unreadable + pages.unreadable)
         if pages.unknown > 0 { figures.unknown.add(["channel": "restart"], pages.unknown) }
@@ -158,6 +159,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         figures.begin(settings)
         var changes = settle(now: now)
         let names = Set(settings.receivers.keys).union(leaving.values.map(\.receiver))
+            .union(outbox.diversions.values.map(\.receiver))
         changes += groups.replace(settings.tree, receivers: names, now: now)
         changes += outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
         changes += outbox.forgetStandings(except: { [groups] in groups.groups[$0] != nil }, now: now)
