@@ -67,7 +67,7 @@ let rooms =
     + room("Workloads", imports: ["Statistics", "Exposition", "SQL", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
     + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"] + server)
-    + room("Replay", imports: ["Rules"])
+    + room("Replay", imports: ["Rules", "Notifying"])
     + room("Daemon", imports: ["Web", lifecycle])
 
 let package = Package(

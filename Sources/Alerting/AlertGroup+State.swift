@@ -40,11 +40,28 @@ extension AlertGroup {
             JSON.Member("group", .string(id)), JSON.Member("alert", member.alert.json),
             JSON.Member("told", .bool(member.isTold)),
         ]
-        if member.isOver { value.append(JSON.Member("over", true)) }
+        for (name, isSet) in [("over", member.isOver), ("held", member.isHeld), ("hidden", member.isHidden)] where isSet
+        {
+            value.append(JSON.Member(name, true))
+        }
+        value.append(JSON.Member("updated", JSON(member.updatedAt)))
+        if let flap = member.flap {
+            value.append(
+                JSON.Member(
+                    "flap",
+                    [
+                        "episodes": .number(Double(flap.episodes)), "changedAt": JSON(flap.changedAt),
+                        "told": .bool(flap.isTold),
+                    ]))
+        }
         if !member.ended.isEmpty {
             value.append(
                 JSON.Member(
-                    "ended", .array(member.ended.map { ["alert": $0.alert.json, "told": .bool($0.wasTold)] })))
+                    "ended",
+                    .array(
+                        member.ended.map {
+                            ["alert": $0.alert.json, "told": .bool($0.wasTold), "held": .bool($0.wasHeld)]
+                        })))
         }
         return StateChange(table: AlertGroup.alertsTable, key: key, value: JSON.object(value).serialized())
     }
@@ -58,8 +75,16 @@ extension AlertGroup {
             guard let alert = entry["alert"].flatMap(Alert.init(json:)), let wasTold = entry["told"]?.bool else {
                 return nil
             }
-            return Ended(alert: alert, wasTold: wasTold)
+            return Ended(alert: alert, wasTold: wasTold, wasHeld: entry["held"]?.bool ?? false)
         }
-        return (group, Member(alert: alert, isTold: isTold, isOver: json["over"]?.bool ?? false, ended: ended))
+        var member = Member(alert: alert, updatedAt: json["updated"]?.timestamp ?? alert.startsAt)
+        (member.isTold, member.isOver, member.ended) = (isTold, json["over"]?.bool ?? false, ended)
+        (member.isHeld, member.isHidden) = (json["held"]?.bool ?? false, json["hidden"]?.bool ?? false)
+        if let flap = json["flap"], let episodes = flap["episodes"]?.integer, let changed = flap["changedAt"]?.timestamp
+        {
+            member.flap = Flap(episodes: episodes, changedAt: changed)
+            member.flap?.isTold = flap["told"]?.bool ?? false
+        }
+        return (group, member)
     }
 }

@@ -11,14 +11,24 @@ public struct AlertGroup: Sendable, Hashable {
     public struct Member: Sendable, Hashable {
         /// The newest episode.
         public internal(set) var alert: Alert
+        /// When it was last told to us.
+        public internal(set) var updatedAt: Timestamp
         /// Whether the receiver was told that the newest episode fires.
         public internal(set) var isTold = false
         /// Whether the newest episode came here as over: it stays so, should the clock be set back.
         var isOver = false
+        /// Whether a look held the newest episode back before it was told: its end alone is then no news.
+        public internal(set) var isHeld = false
+        /// Whether it was told, and was left out of a later message while it fires: its return is news.
+        public internal(set) var isHidden = false
         /// Earlier episodes whose end the receiver was not told yet, oldest first.
         var ended: [Ended] = []
+        /// Set while it begins and ends too often.
+        public internal(set) var flap: Flap?
         /// Whether memory knows newer texts than the journal; the texts alone are not worth a write.
         var isDirty = false
+
+        init(alert: Alert, updatedAt: Timestamp) { (self.alert, self.updatedAt) = (alert, updatedAt) }
 
         /// Whether the newest episode is over at `now`.
         public func isResolved(at now: Timestamp) -> Bool { isOver || alert.isResolved(at: now) }
@@ -26,6 +36,7 @@ public struct AlertGroup: Sendable, Hashable {
     struct Ended: Sendable, Hashable {
         var alert: Alert
         var wasTold: Bool
+        var wasHeld: Bool
     }
 
     /// Unique among groups: the receiver, the route's id and the group labels.
@@ -36,8 +47,12 @@ public struct AlertGroup: Sendable, Hashable {
     public let receiver: String
     /// What the alerts have in common by the route.
     public let labels: Labels
-    /// The timing, taken from the route; a retired group has none of its own.
+    /// The timing and the intervals' names, taken from the route; a retired group has none of its own.
     var groupInterval: Milliseconds, repeatInterval: Milliseconds
+    /// Names of time intervals: within the first it tells nothing, outside the second neither.
+    public internal(set) var muteIntervals: [String] = [], activeIntervals: [String] = []
+    /// The route's own labels, templates as they stand.
+    public internal(set) var routeLabels: [String: String] = [:]
     /// When it began.
     public let createdAt: Timestamp
     /// When it is looked at next.
@@ -53,12 +68,21 @@ public struct AlertGroup: Sendable, Hashable {
     /// By the alerts' labels.
     public internal(set) var members: [Labels: Member] = [:]
 
-    init(route: Route, labels: Labels, now: Timestamp) {
-        id = AlertGroup.id(route, labels)
-        (key, receiver, self.labels, createdAt) = (route.groupKey(labels), route.receiver, labels, now)
-        (groupInterval, repeatInterval) = (route.groupInterval, route.repeatInterval)
-        nextFlush = now + route.groupWait
+    init(id: String, route: Route, labels: Labels, now: Timestamp) {
+        (self.id, key, receiver) = (id, route.groupKey(labels), route.receiver)
+        (self.labels, createdAt) = (labels, now)
+        (groupInterval, repeatInterval, nextFlush) = (route.groupInterval, route.repeatInterval, now + route.groupWait)
+        use(route)
     }
+
+    /// Puts a route's options in force.
+    mutating func use(_ route: Route) {
+        (groupInterval, repeatInterval, isRetired) = (route.groupInterval, route.repeatInterval, false)
+        (muteIntervals, activeIntervals, routeLabels) = (route.muteIntervals, route.activeIntervals, route.labels)
+    }
+
+    /// Goes on without a route.
+    mutating func retire() { (isRetired, muteIntervals, activeIntervals) = (true, [], []) }
 
     init(
         id: String, key: String, receiver: String, labels: Labels, createdAt: Timestamp, nextFlush: Timestamp
@@ -67,135 +91,84 @@ public struct AlertGroup: Sendable, Hashable {
         (self.nextFlush, groupInterval, repeatInterval) = (nextFlush, 300_000, 14_400_000)
     }
 
-    static func id(_ route: Route, _ labels: Labels) -> String {
-        "\(route.receiver)|\(route.id):\(labels.alertmanagerText)"
-    }
+    static func place(_ route: Route) -> String { "\(route.receiver)|\(route.id):" }
+    static func id(_ route: Route, _ labels: Labels) -> String { place(route) + labels.alertmanagerText }
+    /// The id without the labels.
+    var place: Substring { id.dropLast(labels.alertmanagerText.count) }
 
-    /// Takes an alert as it now is; whether that must be journalled.
-    mutating func take(_ alert: Alert, groupWait: Milliseconds, now: Timestamp) -> Bool {
+    /// Takes an alert as it now is; whether that must be journalled. `history` tells when earlier episodes began.
+    mutating func take(
+        _ alert: Alert, groupWait: Milliseconds, flapping: Flapping, history: [Timestamp], now: Timestamp
+    ) -> Bool {
         if !hasFlushed, !alert.isResolved(at: now), alert.startsAt + groupWait < now { nextFlush = min(nextFlush, now) }
-        guard let old = members[alert.labels] else {
+        guard var member = members[alert.labels] else {
             // Over and unknown: its end was told already, since a firing always comes first.
             guard !alert.isResolved(at: now), !isRetired else { return false }
-            members[alert.labels] = Member(alert: alert)
+            var member = Member(alert: alert, updatedAt: now)
+            member.flap = flapping.begin(history, alert, now: now)
+            members[alert.labels] = member
             return true
         }
-        guard old.alert != alert else { return false }
-        var member = old
+        let old = member
+        member.updatedAt = now
+        guard old.alert != alert else {
+            members[alert.labels]?.updatedAt = now
+            return false
+        }
         let isNewEpisode = old.isResolved(at: now) && (old.alert.endsAt.map { $0 <= alert.startsAt } ?? false)
         if isNewEpisode {
             guard !isRetired else { return false }
-            member.ended.append(Ended(alert: old.alert, wasTold: old.isTold))
-            (member.alert, member.isTold) = (alert, false)
+            member.alert = alert
+            if member.flap != nil {
+                member.flap?.begin(now: now)
+            } else {
+                member.ended.append(Ended(alert: old.alert, wasTold: old.isTold, wasHeld: old.isHeld))
+                (member.isTold, member.isHeld, member.isHidden) = (false, false, false)
+                member.flap = flapping.begin(history + member.ended.map(\.alert.startsAt), alert, now: now)
+            }
         } else {
             member.alert = AlertGroup.merged(old.alert, alert, now: now)
         }
         member.isOver = member.alert.isResolved(at: now)
-        let isSame = member.alert.startsAt == old.alert.startsAt && member.alert.endsAt == old.alert.endsAt
+        let isSame = member.alert.startsAt == old.alert.startsAt && AlertGroup.isMerelyLonger(old, member, now: now)
         member.isDirty = isSame
         members[alert.labels] = member
         return !isSame
     }
 
-    /// One episode told twice: earliest start, newest texts and end; of two ends in the past the later.
+    /// Whether nothing changed but when it ends unless it is told again. A sender moves that every minute; after a
+    /// crash it has that time again (see `AlertGroups.restore`), so it is not worth a write.
+    private static func isMerelyLonger(_ old: Member, _ new: Member, now: Timestamp) -> Bool {
+        guard old.alert.endsAt != new.alert.endsAt else { return true }
+        guard !old.isResolved(at: now), !new.isOver, let end = old.alert.endsAt, let newEnd = new.alert.endsAt else {
+            return false
+        }
+        return newEnd > end
+    }
+
+    /// One episode told twice: earliest start, newest texts and end; of two ends in the past the later. An end that
+    /// was told is not drawn in by one that is a mere timeout.
     ///
     /// - SeeAlso: Alertmanager, `types.Alert.Merge`.
     private static func merged(_ old: Alert, _ new: Alert, now: Timestamp) -> Alert {
         var merged = new
         merged.startsAt = min(old.startsAt, new.startsAt)
-        if let end = old.endsAt, let newEnd = new.endsAt, end <= now, newEnd <= now { merged.endsAt = max(end, newEnd) }
+        guard let end = old.endsAt, let newEnd = new.endsAt, end > newEnd else { return merged }
+        if end <= now || (newEnd > now && !old.endsByTimeout && new.endsByTimeout) {
+            (merged.endsAt, merged.endsByTimeout) = (end, old.endsByTimeout)
+        }
         return merged
-    }
-
-    /// What is to be told now; what it tells counts as told from here on. Call it at `nextFlush`, not before.
-    mutating func flush(now: Timestamp) -> Flush {
-        nextFlush = now + groupInterval
-        hasFlushed = true
-        var (firing, newlyFiring, toldEnds, untoldEnds) = ([Alert](), false, [Alert](), [Alert]())
-        for member in members.values {
-            for ended in member.ended {
-                if ended.wasTold { toldEnds.append(ended.alert) } else { untoldEnds.append(ended.alert) }
-            }
-            if !member.isResolved(at: now) {
-                firing.append(member.alert)
-                newlyFiring = newlyFiring || !member.isTold
-            } else if member.isTold {
-                toldEnds.append(member.alert)
-            } else {
-                untoldEnds.append(member.alert)
-            }
-        }
-        var notifications: [Notification] = []
-        let isRepeatDue = lastTold.map { now - $0 >= repeatInterval } ?? false
-        if newlyFiring || !untoldEnds.isEmpty || !toldEnds.isEmpty || (isRepeatDue && !firing.isEmpty && !isRetired) {
-            let reason: Notification.Reason =
-                if newlyFiring || !untoldEnds.isEmpty {
-                    lastTold == nil ? .first : .newAlerts
-                } else if !toldEnds.isEmpty {
-                    firing.isEmpty ? .allResolved : .someResolved
-                } else {
-                    .repeated
-                }
-            // What began and ended unseen is told as firing first, as it was decided, and as over right after.
-            notifications.append(notification(reason, firing: firing + untoldEnds, resolved: toldEnds, now: now))
-            if !untoldEnds.isEmpty {
-                let reason: Notification.Reason = firing.isEmpty ? .allResolved : .someResolved
-                notifications.append(notification(reason, firing: firing, resolved: untoldEnds, now: now))
-            }
-            lastTold = now
-        }
-        return settle(notifications, now: now)
-    }
-
-    /// Marks everything as told and lets go of what is over.
-    private mutating func settle(_ notifications: [Notification], now: Timestamp) -> Flush {
-        guard !notifications.isEmpty else { return Flush() }
-        var flush = Flush(notifications: notifications)
-        for (labels, member) in members {
-            if member.isResolved(at: now) {
-                members[labels] = nil
-                flush.removed.append(labels)
-            } else if !member.isTold || !member.ended.isEmpty || member.isDirty {
-                members[labels]?.isTold = true
-                members[labels]?.ended = []
-                members[labels]?.isDirty = false
-                flush.changed.append(labels)
-            }
-        }
-        return flush
-    }
-
-    private mutating func notification(
-        _ reason: Notification.Reason, firing: [Alert], resolved: [Alert], now: Timestamp
-    ) -> Notification {
-        sequence += 1
-        var hash = FNV1a()
-        hash.combine(id)
-        let shown = firing.map { alert in
-            var alert = alert
-            alert.endsAt = nil
-            return Notification.Item(alert, isResolved: false)
-        }
-        return Notification(
-            id: "\(hexadecimal(hash.value))-\(createdAt.milliseconds)-\(sequence)", groupID: id, groupKey: key,
-            receiver: receiver, reason: reason, groupLabels: labels,
-            items: shown + resolved.map { Notification.Item($0, isResolved: true) }, decidedAt: now)
     }
 
     /// Puts off a flush that was due before `now`.
     mutating func hold(until now: Timestamp) { nextFlush = max(nextFlush, now) }
 
+    /// After a reload it is looked at afresh at once; its interval counts from there.
+    mutating func lookAgain(now: Timestamp) { if hasFlushed { nextFlush = min(nextFlush, now) } }
+
     /// Moves the timers, after the wall clock was set.
     mutating func shiftTimers(by jump: Milliseconds) {
         nextFlush = nextFlush + jump
         lastTold = lastTold.map { $0 + jump }
-    }
-
-    /// What a flush decided.
-    struct Flush {
-        var notifications: [Notification] = []
-        /// Members whose journalled state changed or ended.
-        var changed: [Labels] = []
-        var removed: [Labels] = []
     }
 }

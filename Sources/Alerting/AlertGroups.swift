@@ -3,45 +3,79 @@ public import Model
 
 /// All groups: takes alerts, decides what is told and when. Pure: time comes in, changes and notifications go out.
 ///
-/// Its durable state is the tables `alerting.groups` (one entry a group) and `alerting.alerts` (one entry an alert of
-/// a group). What it returns as changes must be committed together with what it returns as notifications.
+/// Its durable state is the tables `alerting.groups` (one entry a group), `alerting.alerts` (one entry an alert of
+/// a group) and `alerting.silences`. What it returns as changes must be committed together with what it returns as
+/// notifications.
 public struct AlertGroups: Sendable {
-    /// The routes in force.
-    public private(set) var tree: RouteTree
+    /// Routes, rules of inhibition and intervals in force.
+    public private(set) var settings: AlertingSettings
     /// By id.
-    public private(set) var groups: [String: AlertGroup] = [:]
-    /// Alerts that are in groups, with those groups' ids, so that an alert told again costs one look-up.
-    private var places: [Labels: Set<String>] = [:]
+    public internal(set) var groups: [String: AlertGroup] = [:]
+    /// What people do not want to hear of.
+    public internal(set) var silences = Silences()
+    /// When silences are looked at next: for their ends.
+    var nextSilenceCheck = Timestamp.distantPast
+    var inhibitor: Inhibitor
+    /// The ids of groups by route and labels, so that an alert told again builds no text.
+    private var ids: [Place: String] = [:]
+    /// Alerts of groups whose route is gone, with those groups' ids.
+    private var retiredPlaces: [Labels: Set<String>] = [:]
     private var retired: Set<String> = []
+    /// Alerts that are over.
+    private var record = AlertRecord()
+    /// When episodes that are over began, for alerts that flap; what is older than the window is let go.
+    private var history: [Labels: [Timestamp]] = [:]
     private var earliestFlush = Timestamp.distantFuture
+    /// Nothing is told before.
+    private let opening: Timestamp
 
-    /// No groups.
-    public init(_ tree: RouteTree) { self.tree = tree }
+    private struct Place: Hashable {
+        var route: Int
+        var labels: Labels
+    }
 
-    /// When the next group is to be looked at; nil without groups.
-    public var nextFlush: Timestamp? { groups.isEmpty ? nil : earliestFlush }
+    /// No groups; nothing is told before `opening`.
+    public init(_ settings: AlertingSettings, opening: Timestamp = .distantPast) {
+        (self.settings, self.opening) = (settings, opening)
+        inhibitor = Inhibitor(settings.inhibitRules)
+    }
+
+    /// When the next group is to be looked at; nil when there is nothing to wait for.
+    public var nextFlush: Timestamp? {
+        let flush = groups.isEmpty ? nil : earliestFlush
+        let check = nextSilenceCheck > .distantPast && nextSilenceCheck < .distantFuture ? nextSilenceCheck : nil
+        return [flush, check].compactMap(\.self).min()
+    }
     /// How many alerts are in groups, an alert of several groups counted in each.
     public var alertCount: Int { groups.values.reduce(0) { $0 + $1.members.count } }
+
+    // MARK: Taking
 
     /// Takes alerts as they now are.
     public mutating func take(_ alerts: [Alert], now: Timestamp) -> [StateChange] {
         var changes: [StateChange] = []
+        changes.reserveCapacity(alerts.count)
         for alert in alerts {
+            if !inhibitor.rules.isEmpty { inhibitor.learn(alert, now: now) }
             var targets: Set<String> = []
-            for route in tree.matches(alert.labels) {
-                let labels = route.groupLabels(of: alert.labels)
-                let id = AlertGroup.id(route, labels)
-                targets.insert(id)
+            for index in settings.tree.places(alert.labels) {
+                let route = settings.tree.routes[index]
+                let place = Place(route: index, labels: route.groupLabels(of: alert.labels))
+                let id = ids[place] ?? AlertGroup.id(route, place.labels)
+                if !retired.isEmpty { targets.insert(id) }
                 if groups[id] == nil {
                     guard !alert.isResolved(at: now) else { continue }
-                    groups[id] = AlertGroup(route: route, labels: labels, now: now)
-                    changes.append(
-                        groups[id]?.headerChange() ?? .init(table: AlertGroup.groupsTable, key: id, value: nil))
+                    var group = AlertGroup(id: id, route: route, labels: place.labels, now: now)
+                    group.hold(until: opening)
+                    ids[place] = id
+                    changes.append(group.headerChange())
+                    groups[id] = group
                 }
                 take(alert, into: id, groupWait: route.groupWait, now: now, &changes)
             }
             // Groups whose route is gone still learn of the ends they owe.
-            for id in places[alert.labels] ?? [] where !targets.contains(id) {
+            guard !retired.isEmpty else { continue }
+            for id in retiredPlaces[alert.labels] ?? [] where !targets.contains(id) {
                 take(alert, into: id, groupWait: 0, now: now, &changes)
             }
         }
@@ -51,56 +85,135 @@ public struct AlertGroups: Sendable {
     private mutating func take(
         _ alert: Alert, into id: String, groupWait: Milliseconds, now: Timestamp, _ changes: inout [StateChange]
     ) {
-        guard groups[id]?.take(alert, groupWait: groupWait, now: now) == true else { return }
-        places[alert.labels, default: []].insert(id)
-        if let change = groups[id]?.memberChange(alert.labels) { changes.append(change) }
-        earliestFlush = min(earliestFlush, groups[id]?.nextFlush ?? earliestFlush)
+        let earlier = history.isEmpty ? [] : history[alert.labels] ?? []
+        let isNews = groups[id]?.take(
+            alert, groupWait: groupWait, flapping: settings.flapping, history: earlier, now: now)
+        groups[id]?.hold(until: opening)
+        earliestFlush = min(earliestFlush, groups[id]?.nextFlush ?? .distantFuture)
+        guard isNews == true, let change = groups[id]?.memberChange(alert.labels) else { return }
+        changes.append(change)
+    }
+
+    // MARK: Telling
+
+    /// What a look at the groups that are due decided.
+    public struct Decision: Sendable {
+        /// What is to be told.
+        public var notifications: [Notification] = []
+        /// What is to be committed with it.
+        public var changes: [StateChange] = []
+        /// How many alerts were held back, by reason.
+        public var suppressed: [Suppression: Int] = [:]
     }
 
     /// Looks at the groups whose time has come, earliest first.
-    public mutating func flush(now: Timestamp) -> (notifications: [Notification], changes: [StateChange]) {
-        guard earliestFlush <= now else { return ([], []) }
-        var (notifications, changes) = ([Notification](), [StateChange]())
+    public mutating func flush(now: Timestamp) -> Decision {
+        var decision = Decision()
+        if nextSilenceCheck <= now { decision.changes += checkSilences(now: now) }
+        guard earliestFlush <= now else { return decision }
         let due = groups.values.filter { $0.nextFlush <= now }.map { ($0.nextFlush, $0.id) }
+        let silenced = silences.active(at: now)
+        inhibitor.forgetOver(now: now)
         for (_, id) in due.sorted(by: { $0.0 == $1.0 ? $0.1.isBefore($1.1) : $0.0 < $1.0 }) {
             guard var group = groups.removeValue(forKey: id) else { continue }
-            let flush = group.flush(now: now)
-            notifications += flush.notifications
-            for labels in flush.removed {
-                places[labels]?.remove(id)
-                if places[labels]?.isEmpty == true { places[labels] = nil }
-                changes.append(group.memberChange(labels))
+            let mute = settings.mute(group, now: now)
+            var counts: [Suppression: Int] = [:]
+            let flush = group.flush(now: now, flapping: settings.flapping, isMuted: mute != nil) { [inhibitor] labels in
+                if let mute {
+                    counts[mute.reason, default: 0] += 1
+                    return true
+                }
+                if !inhibitor.rules.isEmpty, !inhibitor.sources(of: labels, now: now, all: false).isEmpty {
+                    counts[.inhibition, default: 0] += 1
+                    return true
+                }
+                if !silenced.isEmpty, !silenced.ids(labels).filter({ !labels.isExempt(from: $0) }).isEmpty {
+                    counts[.silence, default: 0] += 1
+                    return true
+                }
+                return false
             }
-            for labels in flush.changed { changes.append(group.memberChange(labels)) }
-            if group.members.isEmpty {
-                retired.remove(id)
-                changes.append(StateChange(table: AlertGroup.groupsTable, key: id, value: nil))
-                continue
-            }
-            if !flush.notifications.isEmpty { changes.append(group.headerChange()) }
-            groups[id] = group
+            decision.suppressed.merge(counts, uniquingKeysWith: +)
+            decision.notifications += flush.notifications
+            settle(flush, &group, now: now, &decision.changes)
         }
         earliestFlush = groups.values.map(\.nextFlush).min() ?? .distantFuture
-        return (notifications, changes)
+        return decision
     }
 
-    /// Puts another tree in force. Groups of routes that are gone go on as retired ones, so that whoever was told
-    /// that an alert fires is told that it is over; a group whose `receivers` entry is gone too is dropped.
-    public mutating func replace(_ tree: RouteTree, receivers: Set<String>, now: Timestamp) -> [StateChange] {
-        self.tree = tree
+    private mutating func settle(
+        _ flush: AlertGroup.Flush, _ group: inout AlertGroup, now: Timestamp, _ changes: inout [StateChange]
+    ) {
+        for labels in flush.removed {
+            if group.isRetired { forget(labels, in: group.id) }
+            changes.append(group.memberChange(labels))
+        }
+        remember(flush.over, now: now)
+        changes += record.add(flush.over)
+        for labels in flush.changed { changes.append(group.memberChange(labels)) }
+        if group.members.isEmpty {
+            retired.remove(group.id)
+            if let route = settings.tree.routes.firstIndex(where: { AlertGroup.place($0) == group.place }) {
+                ids[Place(route: route, labels: group.labels)] = nil
+            }
+            changes.append(StateChange(table: AlertGroup.groupsTable, key: group.id, value: nil))
+            return
+        }
+        if !flush.notifications.isEmpty { changes.append(group.headerChange()) }
+        groups[group.id] = group
+    }
+
+    /// Keeps when episodes that are over began, for as long as it counts.
+    private mutating func remember(_ alerts: [Alert], now: Timestamp) {
+        let within = settings.flapping.within
+        guard settings.flapping.episodes > 0 else { return }
+        if history.count > 10_000 {
+            history = history.compactMapValues { starts in
+                let left = starts.filter { now - $0 < within }
+                return left.isEmpty ? nil : left
+            }
+        }
+        for alert in alerts where now - alert.startsAt < within {
+            history[alert.labels] = Array((history[alert.labels, default: []] + [alert.startsAt]).suffix(20))
+        }
+    }
+
+    /// Alerts that are over, as far back as the record goes, and those that fire; the earliest first.
+    public func recorded(now: Timestamp) -> [Alert] {
+        (record.alerts
+            + firing(now: now).values.map { alert in
+                var alert = alert
+                alert.endsAt = nil
+                return alert
+            }).sorted { ($0.startsAt, $0.labels) < ($1.startsAt, $1.labels) }
+    }
+
+    // MARK: Replacing
+
+    /// Puts other settings in force. Groups of routes that are gone go on as retired ones, so that whoever was told
+    /// that an alert fires is told that it is over; a group whose `receivers` entry is gone too is dropped. Every
+    /// group is looked at afresh at once, and its interval counts from there, as in Alertmanager.
+    public mutating func replace(
+        _ settings: AlertingSettings, receivers: Set<String>, now: Timestamp
+    ) -> [StateChange] {
+        self.settings = settings
+        (ids, retiredPlaces, retired) = ([:], [:], [])
+        inhibitor = Inhibitor(settings.inhibitRules)
         var changes: [StateChange] = []
         let firing = Set(groups.values.flatMap { $0.members.values.filter { !$0.isResolved(at: now) }.map(\.alert) })
+        let routes = Dictionary(
+            settings.tree.routes.enumerated().map { (AlertGroup.place($1)[...], $0) },
+            uniquingKeysWith: { first, _ in first })
         for id in groups.keys.sorted() {
             guard var group = groups[id] else { continue }
-            let route = tree.routes.first { AlertGroup.id($0, group.labels) == id }
-            if let route {
-                (group.groupInterval, group.repeatInterval) = (route.groupInterval, route.repeatInterval)
-                group.isRetired = false
-                retired.remove(id)
+            if let index = routes[group.place] {
+                group.use(settings.tree.routes[index])
+                ids[Place(route: index, labels: group.labels)] = id
             } else {
-                group.isRetired = true
+                group.retire()
                 retired.insert(id)
             }
+            group.lookAgain(now: now)
             groups[id] = group
             changes += place(id, receivers: receivers)
         }
@@ -115,9 +228,12 @@ public struct AlertGroups: Sendable {
         guard var group = groups[id], group.isRetired else { return [] }
         var changes: [StateChange] = []
         let isGone = !receivers.contains(group.receiver)
-        for (labels, member) in group.members where isGone || (!member.isTold && member.ended.isEmpty) {
+        for (labels, member) in group.members {
+            guard isGone || (!member.isTold && member.ended.isEmpty) else {
+                retiredPlaces[labels, default: []].insert(id)
+                continue
+            }
             group.members[labels] = nil
-            places[labels]?.remove(id)
             changes.append(group.memberChange(labels))
         }
         if group.members.isEmpty {
@@ -129,34 +245,43 @@ public struct AlertGroups: Sendable {
         return changes + [group.headerChange()]
     }
 
+    private mutating func forget(_ labels: Labels, in id: String) {
+        retiredPlaces[labels]?.remove(id)
+        if retiredPlaces[labels]?.isEmpty == true { retiredPlaces[labels] = nil }
+    }
+
     /// Moves all timers, after the wall clock was set forward or back.
     public mutating func shiftTimers(by jump: Milliseconds) {
         for id in Array(groups.keys) { groups[id]?.shiftTimers(by: jump) }
         if earliestFlush < .distantFuture { earliestFlush = earliestFlush + jump }
+        nextSilenceCheck = .distantPast
     }
 }
 
 extension AlertGroups {
-    /// Takes up the groups that a store holds, under the routes now in force.
+    /// Takes up the groups and silences that a store holds, under the settings now in force. Alerts from outside that
+    /// fired have at least `grace` to be told again: while we were down nobody could.
     ///
     /// - Returns: The changes to commit, and how many entries could not be read and were left alone.
     public mutating func restore(
-        from store: any StateStore, receivers: Set<String>, now: Timestamp
+        from store: any StateStore, receivers: Set<String>, zones: ZoneFinder, grace: Milliseconds = 300_000,
+        now: Timestamp
     ) -> (changes: [StateChange], unreadable: Int) {
-        var unreadable = 0
+        var unreadable = silences.restore(from: store, zones: zones) + record.restore(from: store)
         for (id, bytes) in store.entries(of: AlertGroup.groupsTable) {
             if let group = AlertGroup(id: id, header: bytes) { groups[id] = group } else { unreadable += 1 }
         }
         for (_, bytes) in store.entries(of: AlertGroup.alertsTable) {
-            guard let (id, member) = AlertGroup.member(bytes), groups[id] != nil else {
+            guard let (id, found) = AlertGroup.member(bytes), groups[id] != nil else {
                 unreadable += 1
                 continue
             }
+            var member = found
+            if !member.isOver, let end = member.alert.endsAt { member.alert.endsAt = max(end, now + grace) }
             groups[id]?.members[member.alert.labels] = member
-            places[member.alert.labels, default: []].insert(id)
         }
         // A start is not a moment to wait: what was due while we were down is due now.
-        for id in Array(groups.keys) { groups[id]?.hold(until: now) }
-        return (replace(tree, receivers: receivers, now: now), unreadable)
+        for id in Array(groups.keys) { groups[id]?.hold(until: max(now, opening)) }
+        return (replace(settings, receivers: receivers, now: now), unreadable)
     }
 }

@@ -11,6 +11,7 @@ extension Alert {
             JSON.Member("startsAt", JSON(startsAt)),
         ]
         if let endsAt { members.append(JSON.Member("endsAt", JSON(endsAt))) }
+        if endsByTimeout { members.append(JSON.Member("timeout", true)) }
         if !generatorURL.isEmpty { members.append(JSON.Member("generatorURL", .string(generatorURL))) }
         return .object(members)
     }
@@ -23,6 +24,7 @@ extension Alert {
         self.init(
             labels: Labels(labels), annotations: json["annotations"]?.strings ?? [:], value: value, startsAt: startsAt,
             endsAt: json["endsAt"]?.timestamp, generatorURL: json["generatorURL"]?.string ?? "")
+        endsByTimeout = json["timeout"]?.bool ?? false
     }
 }
 
@@ -34,6 +36,7 @@ extension Notification {
             "receiver": .string(receiver), "reason": .string(reason.rawValue),
             "groupLabels": JSON(groupLabels.dictionary), "decidedAt": JSON(decidedAt),
             "items": .array(items.map { ["alert": $0.alert.json, "resolved": .bool($0.isResolved)] }),
+            "routeLabels": JSON(routeLabels),
         ]
     }
 
@@ -55,6 +58,7 @@ extension Notification {
         self.init(
             id: id, groupID: groupID, groupKey: groupKey, receiver: receiver, reason: reason,
             groupLabels: Labels(groupLabels), items: items, decidedAt: decidedAt)
+        routeLabels = json["routeLabels"]?.strings ?? [:]
     }
 }
 

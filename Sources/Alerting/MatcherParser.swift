@@ -1,6 +1,45 @@
 internal import Basics
 public import Model
 
+/// Which grammar of matchers counts, and which names labels may have: Alertmanager's three modes.
+///
+/// - SeeAlso: Alertmanager, `matcher/compat`.
+public enum MatcherMode: String, Sendable, Hashable, CaseIterable {
+    /// Both grammars; where they disagree, the older. Any UTF-8 in names.
+    case fallback
+    /// The newer grammar alone.
+    case utf8Strict = "utf8-strict-mode"
+    /// The older grammar alone; names as Prometheus first had them.
+    case classic = "classic-mode"
+
+    /// Reads any number of matchers.
+    public func matchers(_ text: String) throws(MatcherParser.Failure) -> [Matcher] {
+        switch self {
+        case .fallback: try MatcherParser.matchers(text)
+        case .utf8Strict: try MatcherParser.utf8(text)
+        case .classic: try MatcherParser.classic(text)
+        }
+    }
+
+    /// Reads exactly one matcher, without braces, as the API's filters have them.
+    public func matcher(_ text: String) throws(MatcherParser.Failure) -> Matcher {
+        let bare = text.trimmed
+        guard !bare.hasPrefix("{"), !bare.hasSuffix("}") else {
+            throw MatcherParser.Failure(description: "unexpected open or close brace: \(text)")
+        }
+        let found = try matchers(text)
+        guard found.count == 1, let matcher = found.first else {
+            throw MatcherParser.Failure(description: "expected 1 matcher, got \(found.count): \(text)")
+        }
+        return matcher
+    }
+
+    /// Whether a label may have that name.
+    public func takes(labelName name: String) -> Bool { self == .classic ? name.isLegacyLabelName : !name.isEmpty }
+
+    var cure: String { self == .classic ? "use letters, digits and _, or leave classic-mode" : "give it a name" }
+}
+
 /// Alertmanager's text form of matchers: `severity=critical`, `{job=~"api|web", team!="x"}`.
 ///
 /// - SeeAlso: Alertmanager, `matcher/parse` and `pkg/labels/parse.go`.
@@ -125,7 +164,7 @@ public enum MatcherParser {
         _ name: String, _ operation: Matcher.Operation, _ value: String
     ) throws(Failure) -> Matcher {
         do {
-            return try Matcher(name, operation, value)
+            return try Matcher(name, operation, value, dotMatchesLineEnd: false)
         } catch {
             throw Failure(description: error.description)
         }

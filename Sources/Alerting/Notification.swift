@@ -38,6 +38,8 @@ public struct Notification: Sendable, Hashable {
     public var items: [Item]
     /// When it was decided.
     public var decidedAt: Timestamp
+    /// The route's own labels: templates, to be filled in with the rest.
+    public var routeLabels: [String: String] = [:]
 
     /// A notification by its parts; the items are put into Alertmanager's order.
     public init(
@@ -63,7 +65,7 @@ public struct Notification: Sendable, Hashable {
     /// The annotations that all alerts have with the same value.
     public var commonAnnotations: [String: String] { Notification.common(items.map(\.alert.annotations)) }
 
-    private static func common(_ sets: [[String: String]]) -> [String: String] {
+    static func common(_ sets: [[String: String]]) -> [String: String] {
         guard var common = sets.first else { return [:] }
         for set in sets.dropFirst() where !common.isEmpty { common = common.filter { set[$0.key] == $0.value } }
         return common
@@ -74,7 +76,7 @@ extension Notification.Item {
     /// Alertmanager's order of the alerts in a message, then by time.
     ///
     /// - SeeAlso: Alertmanager, `types.AlertSlice` and prometheus/common, `LabelSet.Before`.
-    fileprivate func isBefore(_ other: Notification.Item) -> Bool {
+    public func isBefore(_ other: Notification.Item) -> Bool {
         let (one, two) = (alert.labels, other.alert.labels)
         for name in ["job", "instance"] where one[name] != two[name] {
             if one[name].isEmpty || two[name].isEmpty { return two[name].isEmpty }

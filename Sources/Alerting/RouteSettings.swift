@@ -1,16 +1,14 @@
 internal import Basics
 internal import Model
-public import Settings
+internal import Settings
 
 extension RouteTree {
     /// Reads `route` of the daemon's file, Alertmanager's grammar; without one, everything goes to `fallback`.
     ///
-    /// Sections of Alertmanager that are not offered yet are refused by name. `receivers` are the known names.
-    public init(from root: SettingsMap, receivers: Set<String>, fallback: String) throws(SettingsError) {
-        try root.refuse(["inhibit_rules"], "group related alerts in one route, or add 'unless' to their expressions")
-        try root.refuse(
-            ["time_intervals", "mute_time_intervals"],
-            "restrict the alert's expression by hour() and day_of_week(), or leave the interval out")
+    /// `receivers` and `intervals` are the known names.
+    init(
+        from root: SettingsMap, receivers: Set<String>, intervals: Set<String>, fallback: String, mode: MatcherMode
+    ) throws(SettingsError) {
         guard let map = try root.takeMap("route") else {
             guard receivers.isEmpty else {
                 throw root.error("receivers are given, but no route; add 'route: {receiver: …}'")
@@ -21,17 +19,21 @@ extension RouteTree {
         guard map.has("receiver") else {
             throw map.error("the root route must name its receiver; add 'receiver: NAME'")
         }
-        for key in ["matchers", "match", "match_re", "continue"] where map.has(key) {
-            throw map.error(key, "the root route takes every alert; move this to a child under 'routes'")
+        for key in ["matchers", "match", "match_re", "continue", "mute_time_intervals", "active_time_intervals"]
+        where map.has(key) {
+            // `continue: false` says what is so.
+            if key == "continue", (try? map.take(key, default: true)) == false { continue }
+            throw map.error(key, "the root route takes every alert, always; move this to a child under 'routes'")
         }
-        var reader = RouteReader(receivers: receivers)
+        var reader = RouteReader(receivers: receivers, intervals: intervals, mode: mode)
         _ = try reader.read(map, inheriting: Route(receiver: ""), index: nil, depth: 0)
         self.init(reader.routes)
     }
 }
 
 private struct RouteReader {
-    let receivers: Set<String>
+    let receivers: Set<String>, intervals: Set<String>
+    let mode: MatcherMode
     var routes: [Route] = []
 
     mutating func read(_ map: SettingsMap, inheriting parent: Route, index: Int?, depth: Int) throws(SettingsError)
@@ -40,10 +42,15 @@ private struct RouteReader {
         guard depth <= 32 else { throw map.error("routes are nested more than 32 levels deep") }
         var route = parent
         (route.children, route.matchers) = ([], [])
-        try map.refuse(
-            ["mute_time_intervals", "active_time_intervals"],
-            "restrict the alert's expression by hour() and day_of_week()")
-        try map.refuse(["labels"], "set labels in the rules")
+        (route.muteIntervals, route.activeIntervals) = (
+            try readIntervals(map, "mute_time_intervals"), try readIntervals(map, "active_time_intervals")
+        )
+        for (name, text) in try map.take("labels", default: [String: String]()) {
+            guard name.isLegacyLabelName else {
+                throw map.error("labels", "invalid label name \"\(name)\" in route labels; use letters, digits and _")
+            }
+            route.labels[name] = text
+        }
         if let receiver: String = try map.take("receiver") {
             guard receivers.contains(receiver) else {
                 let near = receiver.nearest(among: receivers).map { "did you mean '\($0)'?" }
@@ -60,7 +67,8 @@ private struct RouteReader {
         route.continues = try map.take("continue", default: false)
         if let index {
             var texts: [String] = []
-            (route.matchers, texts) = try readMatchers(map)
+            let found = try map.takeMatchers(matchers: "matchers", equal: "match", regular: "match_re", mode: mode)
+            (route.matchers, texts) = (found.map(\.matcher), found.map(\.text))
             route.key = "\(parent.key)/{\(texts.joined(separator: ","))}"
             route.id = "\(parent.id)/{\(texts.joined(separator: ","))}/\(index)"
         }
@@ -83,35 +91,57 @@ private struct RouteReader {
             return
         }
         guard Set(names).count == names.count else { throw map.error("group_by", "a label is named twice") }
-        guard !names.contains("") else { throw map.error("group_by", "a label's name is empty") }
+        for name in names where !mode.takes(labelName: name) {
+            throw map.error("group_by", "invalid label name \"\(name)\" in group_by list; \(mode.cure)")
+        }
         (route.groupBy, route.groupsByAll) = (Set(names), false)
     }
 
-    /// The matchers in the order of Alertmanager's keys, each with its text in them.
-    private func readMatchers(_ map: SettingsMap) throws(SettingsError) -> ([Matcher], [String]) {
+    private func readIntervals(_ map: SettingsMap, _ key: String) throws(SettingsError) -> [String] {
+        let names = try map.take(key, default: [String]())
+        for name in names where !intervals.contains(name) {
+            let near = name.nearest(among: intervals).map { "did you mean '\($0)'?" }
+            throw map.error(
+                key,
+                "undefined time interval \"\(name)\" used in route; \(near ?? "define it under 'time_intervals'")")
+        }
+        return names
+    }
+}
+
+extension SettingsMap {
+    /// Matchers of the newer and both older forms, in the order of Alertmanager's keys, each with its text in them.
+    func takeMatchers(
+        matchers: String, equal: String, regular: String, mode: MatcherMode
+    ) throws(SettingsError) -> [(matcher: Matcher, text: String)] {
         var found: [(matcher: Matcher, text: String)] = []
-        for item in try map.takeList("matchers") {
+        for item in try takeList(matchers) {
             do {
-                found += try MatcherParser.matchers(try item.text()).map { ($0, $0.alertmanagerText) }
+                found += try mode.matchers(try item.text()).map { ($0, $0.alertmanagerText) }
             } catch let failure as MatcherParser.Failure {
-                throw item.error("matchers: \(failure)")
+                throw item.error("\(matchers): \(failure)")
             } catch let error as SettingsError {
                 throw error
             } catch {
-                throw item.error("matchers: \(error)")
+                throw item.error("\(matchers): \(error)")
             }
         }
-        for (name, value) in try map.take("match", default: [String: String]()) {
+        for (name, value) in try take(equal, default: [String: String]()) {
+            guard name.isLegacyLabelName else { throw badName(name, equal) }
             let matcher = Matcher(name, equals: value)
             found.append((matcher, matcher.alertmanagerText))
         }
-        for (name, value) in try map.take("match_re", default: [String: String]()) {
+        if let map = try takeMap(regular), let empty = map.keys.first(where: { !map.has($0) }) {
+            throw map.error(empty, "no regular expression for the label \(empty); write one")
+        }
+        for (name, value) in try take(regular, default: [String: String]()) {
+            guard name.isLegacyLabelName else { throw badName(name, regular) }
             do {
-                let matcher = try Matcher(name, .matches, value)
+                let matcher = try Matcher(name, .matches, value, dotMatchesLineEnd: false)
                 let shown = try Matcher(name, .matches, "^(?:\(value))$")
                 found.append((matcher, shown.alertmanagerText))
             } catch {
-                throw map.error("match_re", "\(error)")
+                throw self.error(regular, "\(name): \(error)")
             }
         }
         let order: [Matcher.Operation] = [.equal, .notEqual, .matches, .matchesNot]
@@ -121,6 +151,10 @@ private struct RouteReader {
             let places = (order.firstIndex(of: one.matcher.operation), order.firstIndex(of: other.matcher.operation))
             return (places.0 ?? 0) < (places.1 ?? 0)
         }
-        return (found.map(\.matcher), found.map(\.text))
+        return found
+    }
+
+    private func badName(_ name: String, _ key: String) -> SettingsError {
+        error(key, "invalid label name \"\(name)\"; use 'matchers' for such names")
     }
 }

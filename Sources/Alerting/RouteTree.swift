@@ -13,20 +13,22 @@ public struct RouteTree: Sendable, Hashable {
 
     /// The routes that take an alert: depth first; a matched child stops its siblings unless it says `continue`; a
     /// node takes what none of its children takes.
-    public func matches(_ labels: Labels) -> [Route] {
-        var found: [Route] = []
+    public func matches(_ labels: Labels) -> [Route] { places(labels).map { routes[$0] } }
+
+    /// The same by their places in `routes`.
+    func places(_ labels: Labels) -> [Int] {
+        var found: [Int] = []
         _ = visit(0, labels, &found)
         return found
     }
 
-    private func visit(_ index: Int, _ labels: Labels, _ found: inout [Route]) -> Bool {
-        let route = routes[index]
-        guard route.matchers.allSatisfy({ $0.matches(labels) }) else { return false }
+    private func visit(_ index: Int, _ labels: Labels, _ found: inout [Int]) -> Bool {
+        guard routes[index].matchers.allSatisfy({ $0.matches(labels) }) else { return false }
         let before = found.count
-        for child in route.children {
+        for child in routes[index].children {
             if visit(child, labels, &found), !routes[child].continues { break }
         }
-        if found.count == before { found.append(route) }
+        if found.count == before { found.append(index) }
         return true
     }
 }
@@ -51,6 +53,10 @@ public struct Route: Sendable, Hashable {
     public var groupInterval: Milliseconds = 300_000
     /// After what time an unchanged group is told again; looked at in flushes only. Default: 4 h.
     public var repeatInterval: Milliseconds = 14_400_000
+    /// Names of time intervals: within the first nothing is told, outside the second neither. Not inherited.
+    public var muteIntervals: [String] = [], activeIntervals: [String] = []
+    /// Labels for the notifications: templates. Inherited.
+    public var labels: [String: String] = [:]
     /// Whether later siblings are tried too.
     public var continues = false
     /// Places in `RouteTree.routes`.

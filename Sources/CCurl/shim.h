@@ -26,6 +26,15 @@ static inline CURLcode vedette_curl_set_blob(CURL *easy, CURLoption option, cons
 static inline CURLcode vedette_curl_set_data_callback(CURL *easy, CURLoption option, vedette_curl_data_callback value) {
     return curl_easy_setopt(easy, option, value);
 }
+static inline CURLcode vedette_curl_set_debug_callback(CURL *easy, curl_debug_callback value, void *context) {
+    curl_easy_setopt(easy, CURLOPT_DEBUGDATA, context);
+    curl_easy_setopt(easy, CURLOPT_DEBUGFUNCTION, value);
+    return curl_easy_setopt(easy, CURLOPT_VERBOSE, 1L);
+}
+// The option's first name, which newer versions keep beside the one without the third L.
+static inline CURLcode vedette_curl_allow_refused_recipients(CURL *easy) {
+    return curl_easy_setopt(easy, CURLOPT_MAIL_RCPT_ALLLOWFAILS, 1L);
+}
 static inline CURLcode vedette_curl_get_long(CURL *easy, CURLINFO info, long *value) {
     return curl_easy_getinfo(easy, info, value);
 }

@@ -1,3 +1,4 @@
+public import Alerting
 public import Basics
 public import Model
 public import Notifying
@@ -30,6 +31,8 @@ public struct DaemonSettings: Sendable {
     public var database = DatabaseSettings()
     /// `workloads`.
     public var workloads = WorkloadSettings()
+    /// `alerting`: Alertmanagers that are told of our rules' alerts too.
+    public var alertmanagers: [AlertmanagerPeer] = []
     /// `route`, `receivers`.
     public var notifying = NotifyingSettings.none
     /// The files that it rests on besides, secrets and certificates, with the place that names each.
@@ -41,13 +44,20 @@ public struct DaemonSettings: Sendable {
 
     /// Reads a file and the rule files it names; all is checked, and nothing is changed by it.
     ///
-    /// - Parameter alone: The rule files are not read.
-    public init(path: String, files: any FileSystem, alone: Bool = false) throws(SettingsError) {
+    /// - Parameters:
+    ///   - mode: Which grammar of matchers counts.
+    ///   - alone: The rule files are not read.
+    public init(
+        path: String, files: any FileSystem, mode: MatcherMode = .fallback, alone: Bool = false
+    ) throws(SettingsError) {
         let bytes = try DaemonSettings.contents(of: path, files, cure: "give the file's path with --config")
         let document = try SettingsDocument(bytes, file: path)
         let map = try document.map()
         try readGlobal(map)
-        notifying = try NotifyingSettings(from: map)
+        notifying = try NotifyingSettings(
+            from: map, style: DaemonSettings.isAlertmanagers(map) ? .alertmanager : .evidence,
+            files: SettingsFiles(files), mode: mode, zones: { DaemonSettings.zone($0, files) })
+        warnings += notifying.warnings
         if let global = try map.takeMap("global") { try global.finish() }
         try readTargets(map, files)
         if alone { _ = try map.takePaths("rule_files") } else { try readRules(map, files) }
@@ -59,11 +69,26 @@ public struct DaemonSettings: Sendable {
         if let part = try map.takeMap("workloads") { workloads = try WorkloadSettings(from: part, files: files) }
         if let part = try map.takeMap("rollback") { rollback = try RollbackSettings(from: part) }
         try readTriggers(map, file: path)
+        if let part = try map.takeMap("alerting") { alertmanagers = try AlertmanagerPeer.all(from: part) }
         try map.refuse(
-            ["remote_write", "remote_read", "alerting", "otlp", "tracing", "runtime"],
+            ["remote_write", "remote_read", "otlp", "tracing", "runtime"],
             "leave it out; routes and receivers stand in this file")
         try map.finish()
         neededFiles = document.neededFiles
+    }
+
+    /// Whether a file holds nothing but what an Alertmanager's may: its pages then look as they always did.
+    private static func isAlertmanagers(_ map: SettingsMap) -> Bool {
+        let sections: Set = [
+            "global", "route", "receivers", "inhibit_rules", "templates", "time_intervals", "mute_time_intervals",
+        ]
+        return map.has("route") && map.keys.allSatisfy(sections.contains)
+    }
+
+    /// A time zone of this machine; `Local` is its own.
+    private static func zone(_ name: String, _ files: any FileSystem) -> CivilZone? {
+        guard name == "Local" else { return CivilZone(name, files: files) }
+        return (try? files.contents(of: "/etc/localtime")).flatMap { CivilZone(name: name, bytes: $0) } ?? .utc
     }
 
     private mutating func readGlobal(_ map: SettingsMap) throws(SettingsError) {

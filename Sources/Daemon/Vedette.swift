@@ -1,4 +1,5 @@
-internal import Basics
+public import Alerting
+public import Basics
 internal import Model
 internal import Notifying
 internal import Query
@@ -24,6 +25,12 @@ public struct StartOptions: Sendable {
     public var hostsWorkloads = false
     /// Whether samples may be deleted over HTTP.
     public var allowsAdmin = false
+    /// Which grammar of matchers counts.
+    public var matcherMode = MatcherMode.fallback
+    /// For how long after the start no group is told of: senders have that time to tell everything again.
+    public var startDelay: Milliseconds = 0
+    /// What every path begins with, empty or as `/vedette`.
+    public var routePrefix = ""
 
     /// Options by their parts.
     public init(configuration: String, dataDirectory: String, externalURL: String) {
@@ -41,28 +48,23 @@ public final class Vedette: Sendable {
     static let holdLimit: Milliseconds = 600_000
 
     private let world: World
-    private let options: StartOptions
+    let options: StartOptions
     private let store: SeriesStore
     private let journal: Journal
-    private let manager: ScrapeManager
+    let manager: ScrapeManager
     private let mailboxes: [ScrapeLoop.Mailbox]
     private let scrapeFigures = ScrapeFigures()
     private let engine: QueryEngine
-    private let dispatcher: Dispatcher
-    private let rollback: RollbackEngine
-    private let child: WorkloadChild
-    private let scheduler: RuleScheduler
+    let dispatcher: Dispatcher
+    let links: AlertmanagerLinks
+    let rollback: RollbackEngine
+    let child: WorkloadChild
+    let scheduler: RuleScheduler
     private let startedAt: Timestamp
     private let settings: Mutex<DaemonSettings>
-    private let reload = Mutex(ReloadState())
+    let reload = Mutex(ReloadState())
     private let isReady = Mutex(false)
     private let stopping: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
-
-    private struct ReloadState {
-        var isGood = true
-        var isRunning = false
-        var at: Timestamp?
-    }
 
     /// Opens the data directory, replays what is there, and stands ready to run.
     public init(_ options: StartOptions, settings: DaemonSettings, world: World) throws {
@@ -89,7 +91,10 @@ public final class Vedette: Sendable {
         let readFile = { @Sendable [files = world.files] (path: String) in try files.contents(of: path) }
         dispatcher = Dispatcher(
             settings.notifying, store: journal, clock: world.clock, transport: world.transport,
-            random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile)
+            random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile,
+            opening: options.startDelay > 0 ? startedAt + options.startDelay : .distantPast)
+        links = AlertmanagerLinks(
+            settings.alertmanagers, next: dispatcher, clock: world.clock, transport: world.workloads, files: readFile)
         var rollbackContext = RollbackContext(
             store: journal, clock: world.clock, files: world.files, processes: world.processes, engine: ruling,
             announcements: dispatcher, log: world.log, redis: world.redis,
@@ -97,7 +102,7 @@ public final class Vedette: Sendable {
         rollbackContext.externalLabels = settings.externalLabels
         rollback = RollbackEngine(settings.rollback, rollbackContext)
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
-        var context = RuleContext(engine: ruling, samples: store, alerts: dispatcher)
+        var context = RuleContext(engine: ruling, samples: store, alerts: links)
         context.rollback = rollback
         context.interval = settings.evaluationInterval
         // After a time down the first evaluations would find no fresh sample: restored alerts wait for the first
@@ -145,7 +150,7 @@ public final class Vedette: Sendable {
         }
     }
 
-    private func warn(of settings: DaemonSettings) {
+    func warn(of settings: DaemonSettings) {
         for warning in settings.warnings + settings.unrecordedTriggers.map(\.problem.description) {
             world.log.write(LogEvent(.warning, "configuration", warning))
         }
@@ -168,6 +173,7 @@ public final class Vedette: Sendable {
                 work.addTask { [self] in await manager.run(clock: world.clock) }
                 work.addTask { [self] in await scheduler.run(world.clock) }
                 work.addTask { [self] in await rollback.run() }
+                work.addTask { [self] in await links.run() }
                 work.addTask { [self] in await child.run() }
                 work.addTask { [self] in await keepUp() }
                 work.addTask { [self] in await replayLog() }
@@ -198,7 +204,7 @@ public final class Vedette: Sendable {
             exemplars: store.keepsExemplars ? store : nil)
     }
 
-    private func discovery(_ settings: DaemonSettings) -> Discovery {
+    func discovery(_ settings: DaemonSettings) -> Discovery {
         Discovery(
             jobs: settings.jobs + (WorkloadCommand.job(settings, options).map { [$0] } ?? []), checks: settings.checks,
             files: world.files, figures: scrapeFigures, log: world.log)
@@ -221,43 +227,15 @@ public final class Vedette: Sendable {
 
     // MARK: Reloading
 
-    /// Reads the file again. All of it is checked first; only then are targets, rules and receivers exchanged. What
-    /// `storage`, `global.evaluation_interval` and `global.external_labels` say holds from the next start on. Answers
-    /// what is wrong.
-    @discardableResult
-    public func reloadConfiguration() async -> String? {
-        // One at a time: two that are half done would mix their files.
-        guard
-            reload.withLock({ state in
-                defer { state.isRunning = true }
-                return !state.isRunning
-            })
-        else { return "another reload is under way; try again" }
-        defer { reload.withLock { $0.isRunning = false } }
-        let fresh: DaemonSettings
-        do throws(SettingsError) {
-            fresh = try DaemonSettings(path: options.configuration, files: world.files)
-        } catch {
-            reload.withLock { $0.isGood = false }
-            world.log.write(LogEvent(.error, "reload-failed", "\(error); the configuration in force stays"))
-            return error.description
-        }
-        do {
-            child.replace(try WorkloadCommand(fresh, options))
-        } catch {
-            world.log.write(LogEvent(.error, "workloads-not-started", "\(error)"))
-        }
-        settings.withLock { $0 = fresh }
-        await dispatcher.replace(fresh.notifying)
-        await rollback.replace(fresh.rollback, triggers: fresh.triggerNames)
-        await scheduler.update(to: fresh.groups, at: world.clock.now())
-        manager.use(discovery(fresh))
-        let now = world.clock.now()
-        reload.withLock { ($0.isGood, $0.at) = (true, now) }
-        warn(of: fresh)
-        world.log.write(LogEvent(.info, "reloaded", "the configuration was read again"))
-        return nil
+    var clock: any TimeSource { world.clock }
+
+    func beforeReload(_ stage: ReloadStage) throws { try world.beforeReload(stage) }
+
+    func readSettings() throws(SettingsError) -> DaemonSettings {
+        try DaemonSettings(path: options.configuration, files: world.files, mode: options.matcherMode)
     }
+
+    func use(_ fresh: DaemonSettings) { settings.withLock { $0 = fresh } }
 
     // MARK: Showing
 
@@ -274,6 +252,7 @@ public final class Vedette: Sendable {
         context.replay = { [store] in store.replay }
         context.storage = store
         context.allowsAdmin = options.allowsAdmin
+        context.routePrefix = options.routePrefix
         context.runtime = { [self] in runtimeFacts() }
         if options.hostsWorkloads, !settings.withLock({ $0.workloads.isEmpty }) {
             context.workloads = Forwarder(world.workloads, socket: WorkloadCommand.socket(options))
@@ -294,11 +273,21 @@ public final class Vedette: Sendable {
 
     private func metrics() -> [MetricFamily] {
         let sources: [any MetricsSource] = [
-            store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher,
+            store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher, links,
         ]
         let reload = reload.withLock { $0 }
-        return sources.flatMap { $0.metrics() } + ProcessFigures.metrics(files: world.files) + [
+        return sources.flatMap { $0.metrics() } + [
+            // Karma and Grafana ask for it to learn which API they speak to.
+            MetricFamily(
+                .gauge, "alertmanager_build_info", "The Alertmanager whose API is spoken here.",
+                [(["version": API.alertmanagerVersion], 1)])
+        ] + ProcessFigures.metrics(files: world.files) + [
             MetricFamily(.gauge, "vedette_build_info", "What is running.", [(["version": Vedette.version], 1)]),
+            MetricFamily(
+                .gauge, "vedette_config_generation", "How often the part's configuration was exchanged, from 1.",
+                reload.generations.sorted { $0.key.rawValue < $1.key.rawValue }.map {
+                    (["part": $0.key.rawValue], Double($0.value))
+                }),
             MetricFamily(
                 .gauge, "vedette_config_last_reload_successful", "Whether the last reading of the file went well.",
                 reload.isGood ? 1 : 0),

@@ -28,6 +28,9 @@ public struct World: Sendable {
     /// Drives one scrape loop until its mailbox says stop.
     public var driveLoop: @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
 
+    /// Called before each stage of a reload; what it throws fails the stage. For tests.
+    public var beforeReload: @Sendable (_ stage: ReloadStage) throws -> Void = { _ in }
+
     /// Runs work that keeps a thread busy for long.
     public var runLong: @Sendable (_ name: String, _ work: @escaping @Sendable () -> Void) async -> Void = {
         name, work in

@@ -14,6 +14,8 @@ public struct Alert: Hashable, Sendable {
     public var endsAt: Timestamp?
     /// A link to the graph of its expression.
     public var generatorURL: String
+    /// Whether `endsAt` was not told but is when silence from its sender counts as its end.
+    public var endsByTimeout = false
 
     /// An alert by its parts.
     public init(
@@ -34,5 +36,6 @@ public struct Alert: Hashable, Sendable {
         left.labels == right.labels && left.annotations == right.annotations
             && left.value.bitPattern == right.value.bitPattern && left.startsAt == right.startsAt
             && left.endsAt == right.endsAt && left.generatorURL == right.generatorURL
+            && left.endsByTimeout == right.endsByTimeout
     }
 }

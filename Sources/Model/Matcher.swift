@@ -19,10 +19,13 @@ public struct Matcher: Hashable, Sendable, CustomStringConvertible {
     /// The compiled expression of `matches` and `matchesNot`.
     public let pattern: Pattern?
 
-    /// Compiles the expression of a regular matcher; throws when it is wrong.
-    public init(_ name: String, _ operation: Operation, _ value: String) throws(PatternError) {
+    /// Compiles the expression of a regular matcher; throws when it is wrong. For `dotMatchesLineEnd` see `Pattern`.
+    public init(
+        _ name: String, _ operation: Operation, _ value: String, dotMatchesLineEnd: Bool = true
+    ) throws(PatternError) {
         (self.name, self.operation, self.value) = (name, operation, value)
-        pattern = operation == .matches || operation == .matchesNot ? try Pattern(value) : nil
+        let isRegular = operation == .matches || operation == .matchesNot
+        pattern = isRegular ? try Pattern(value, dotMatchesLineEnd: dotMatchesLineEnd) : nil
     }
 
     /// `name = value`.

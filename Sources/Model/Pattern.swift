@@ -21,11 +21,12 @@ public struct Pattern: Sendable {
     /// The texts it matches when it is a plain list such as `a|b|c`, so that an index can look them up; else nil.
     public let alternatives: [String]?
 
-    /// Compiles an anchored expression.
-    public init(_ text: String) throws(PatternError) {
+    /// Compiles an anchored expression; a dot is any character, the end of a line too, as in Prometheus, or, as in
+    /// Alertmanager, all but that.
+    public init(_ text: String, dotMatchesLineEnd: Bool = true) throws(PatternError) {
         self.text = text
         alternatives = Pattern.plainAlternatives(text)
-        compiled = try CompiledPattern(text, dotMatchesLineEnd: true)
+        compiled = try CompiledPattern(text, dotMatchesLineEnd: dotMatchesLineEnd)
     }
 
     /// Whether the whole of `text` matches.

@@ -4,23 +4,80 @@ internal import Model
 public import Settings
 public import Transport
 
-/// A way to reach people: turns a page into a request and judges the answer. Pure; whoever sends it holds the network.
+/// A way to reach people: turns a page into requests and judges the answers. Pure; whoever sends holds the network.
 public protocol Channel: Sendable {
-    /// `webhook`, `slack`, `pagerduty`.
+    /// `webhook`, `slack`, `pagerduty`, `email`.
     var kind: String { get }
     /// Whether pages that tell only of ends are sent.
     var sendsResolved: Bool { get }
-    /// The complete request. Fails when a secret's file cannot be read or what it holds cannot be used.
-    func request(for page: Page, reading files: Secret.FileReader) throws -> HTTPRequest
-    /// What an answer means.
-    func verdict(on response: HTTPResponse) -> Verdict
+    /// What is to be sent for a page. Fails when a secret's file cannot be read or what it holds cannot be used; a
+    /// `ChannelError` when no later try can do better.
+    func plan(for page: Page, reading files: @escaping Secret.FileReader) throws -> ChannelPlan
+    /// What the answer to a step means, and what is to be remembered.
+    func verdict(on answer: ChannelAnswer, to step: ChannelStep, of page: Page) -> (Verdict, Receipt)
     /// Everything that must not be shown, for cutting it out of answers.
     func secrets(reading files: Secret.FileReader) -> [String]
+    /// What is in force, under Alertmanager's keys and in its order, with `<secret>` for secrets; null for a channel
+    /// that was not read from settings.
+    var effective: JSON { get }
     /// Who is reached, as far as it counts for the rate: channels of one destination share `rate`. Holds no secret,
     /// `slack:3f0a9c…:#ops`.
     var destination: String { get }
     /// How fast the destination takes messages; nil: as fast as they come.
     var rate: SendingRate? { get }
+}
+
+/// What a channel sends for one page: its steps in order, the next only when the one before was taken.
+public struct ChannelPlan: Sendable {
+    /// At least one.
+    public var steps: [ChannelStep]
+    /// What a person should know: which template failed and how.
+    public var notes: [String] = []
+    /// Asks for a token that each step carries.
+    var tokens: OAuth2Tokens?
+
+    /// Steps without more.
+    public init(_ steps: [ChannelStep]) { self.steps = steps }
+}
+
+/// One request of a plan.
+public struct ChannelStep: Sendable, Hashable {
+    /// Unique within the plan; a step that was taken is not sent again when a later one fails.
+    public var name: String
+    /// What is sent.
+    public var request: ChannelRequest
+    /// Whether the page has arrived without it too, so that its refusal is only noted.
+    public var isOptional = false
+
+    /// A step by its parts.
+    public init(_ name: String, _ request: ChannelRequest, isOptional: Bool = false) {
+        (self.name, self.request, self.isOptional) = (name, request, isOptional)
+    }
+}
+
+/// What goes over the network.
+public enum ChannelRequest: Sendable, Hashable {
+    case http(HTTPRequest)
+    case mail(Mail)
+}
+
+/// What comes back.
+public enum ChannelAnswer: Sendable, Hashable {
+    case http(HTTPResponse)
+    case mail(MailReceipt)
+}
+
+/// Why a page cannot be sent, now and later; holds no secret.
+public struct ChannelError: Error, Hashable, CustomStringConvertible {
+    /// As a label of metrics.
+    public var reason: FailureReason
+    /// One clause.
+    public var description: String
+
+    /// An error by its parts.
+    public init(_ reason: FailureReason, _ description: String) {
+        (self.reason, self.description) = (reason, description)
+    }
 }
 
 /// A bucket of tokens: so many messages at once, then one in each interval.
@@ -65,8 +122,13 @@ public struct Page: Sendable, Hashable {
     /// What it wanted to be remembered of this page: who has it already.
     public var progress: [String: String] = [:]
 
+    /// The moment of this try, for templates that ask for it.
+    public var now: Timestamp
+
     /// A first try.
-    public init(_ notification: Notification, key: String) { (self.notification, self.key) = (notification, key) }
+    public init(_ notification: Notification, key: String) {
+        (self.notification, self.key, now) = (notification, key, notification.decidedAt)
+    }
 }
 
 /// What a try leaves behind, whatever came of it.
@@ -105,6 +167,9 @@ public enum Verdict: Sendable, Hashable {
         }
     }
 
+    /// An answer to another kind of request than was sent: only a mistake of ours makes it.
+    static let foreign = Verdict.refused(reason: .badAnswer, "the answer is of another kind than the request")
+
     /// The start of an answer, fit for a line of text.
     static func shown(_ body: [UInt8]) -> String {
         let text = String(decoding: body.prefix(800), as: UTF8.self)
@@ -115,8 +180,8 @@ public enum Verdict: Sendable, Hashable {
 
 /// Why an attempt failed, as a label of metrics.
 public enum FailureReason: String, Sendable, Hashable, CaseIterable {
-    case unreachable, interrupted, rateLimited, serverError, clientError, authError, badAnswer, secret, expired
-    case unconfigured
+    case unreachable, interrupted, rateLimited, serverError, clientError, authError, badAnswer, secret, template
+    case expired, unconfigured
 }
 
 /// How bad, by the label `severity`.
@@ -130,6 +195,16 @@ public enum Severity: Int, Sendable, Hashable, Comparable, CaseIterable {
         case "high", "error", "major": self = .high
         case "info", "informational", "low", "none", "debug", "notice": self = .info
         default: self = .warning
+        }
+    }
+
+    /// As PagerDuty and our pages call it.
+    var name: String {
+        switch self {
+        case .critical: "critical"
+        case .high: "error"
+        case .warning: "warning"
+        case .info: "info"
         }
     }
 

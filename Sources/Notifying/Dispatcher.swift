@@ -39,22 +39,24 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     let wake = Wake()
     let figures = DispatcherFigures()
 
-    /// Takes up the state that `store` holds. `files` reads secrets' files; `random` chooses the jitter.
+    /// Takes up the state that `store` holds. `files` reads secrets' files; `random` chooses the jitter. No group
+    /// is told of before `opening`.
     public init(
         _ settings: NotifyingSettings, store: any StateStore, clock: any TimeSource, transport: any HTTPTransport,
         random: SharedRandom, externalURL: String, files: @escaping Secret.FileReader,
-        rules: Outbox.Rules = Outbox.Rules()
+        rules: Outbox.Rules = Outbox.Rules(), opening: Timestamp = .distantPast
     ) {
         (self.settings, self.store, self.clock, self.transport) = (settings, store, clock, transport)
         (self.random, self.externalURL, self.files) = (random, externalURL, files)
         let now = clock.now()
         lastLook = (now, clock.uptimeNanoseconds())
         channels = Dispatcher.channels(settings)
-        groups = AlertGroups(settings.tree)
+        groups = AlertGroups(settings.alerting, opening: opening)
         outbox = Outbox(rules: rules)
         figures.begin(settings)
         let receivers = Outbox.divertedReceivers(in: store).union(settings.receivers.keys)
-        let restored = groups.restore(from: store, receivers: receivers, now: now)
+        let restored = groups.restore(
+            from: store, receivers: receivers, zones: settings.zones, grace: settings.resolveTimeout, now: now)
         let pages = outbox.restore(from: store, paths: Dispatcher.paths(settings, channels, [:]), now: now)
         figures.unreadable.add(restored.unreadable + pages.unreadable)
         if pages.unknown > 0 { figures.unknown.add(["channel": "restart"], pages.unknown) }
@@ -160,7 +162,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         var changes = settle(now: now)
         let names = Set(settings.receivers.keys).union(leaving.values.map(\.receiver))
             .union(outbox.diversions.values.map(\.receiver))
-        changes += groups.replace(settings.tree, receivers: names, now: now)
+        changes += groups.replace(settings.alerting, receivers: names, now: now)
         changes += outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
         changes += outbox.forgetStandings(except: { [groups] in groups.groups[$0] != nil }, now: now)
         changes += release(now: now) + tellOfPaths(now: now)
@@ -211,9 +213,10 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     private func step() -> (pages: [Attempt], pause: Milliseconds?) {
         let now = look()
         var changes = settle(now: now)
-        let (notifications, flushed) = groups.flush(now: now)
-        changes += flushed
-        for notification in notifications { changes += queue(notification, now: now) }
+        let decision = groups.flush(now: now)
+        changes += decision.changes
+        for (reason, count) in decision.suppressed { figures.suppressed.add(["reason": reason.rawValue], count) }
+        for notification in decision.notifications { changes += queue(notification, now: now) }
         let due: (entries: [OutboxEntry], changes: [StateChange]) = isStopping ? ([], []) : outbox.takeDue(now: now)
         changes += due.changes
         changes += tellOfPaths(now: now)

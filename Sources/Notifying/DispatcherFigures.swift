@@ -1,3 +1,4 @@
+internal import Alerting
 internal import Basics
 internal import Model
 internal import Synchronization
@@ -17,6 +18,9 @@ final class DispatcherFigures: Sendable {
     let retries = LabelsCounter()
     let refusals = LabelsCounter()
     let unknown = LabelsCounter()
+    let suppressed = LabelsCounter()
+    let received = LabelsCounter()
+    let invalid = Counter()
     let handedOver = LabelsCounter()
     let unjournalled = Counter()
     let replayed = Counter()
@@ -26,6 +30,8 @@ final class DispatcherFigures: Sendable {
 
     /// Begins each configured channel's counters at 0, so that the first failure is seen as an increase.
     func begin(_ settings: NotifyingSettings) {
+        for status in ["firing", "resolved"] { received.add(["status": status], 0) }
+        for reason in Suppression.allCases { suppressed.add(["reason": reason.rawValue], 0) }
         for receiver in settings.receivers.values {
             for (_, channel) in receiver.channels {
                 let labels: Labels = ["channel": channel.kind]
@@ -57,6 +63,10 @@ final class DispatcherFigures: Sendable {
             counter("notification_retries_total", "Tries beyond the first of a page.", retries),
             counter(
                 "notifications_refused_total", "Pages given up: refused for good, expired or unconfigured.", refusals),
+            counter("alerts_received_total", "Alerts from outside, by what they said.", received),
+            MetricFamily(
+                .counter, "vedette_alerts_invalid_total", "Alerts from outside that were refused.", invalid.value),
+            counter("notifications_suppressed_total", "Alerts that a look at their group held back.", suppressed),
             counter("notifications_unknown_total", "Tries whose outcome is unknown; sent again, marked.", unknown),
             counter(
                 "notifications_handed_over_total", "Pages that went to a receiver's fallback in its place.", handedOver),

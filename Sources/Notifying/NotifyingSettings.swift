@@ -1,7 +1,6 @@
 public import Alerting
 public import Basics
 public import Settings
-internal import Transport
 
 /// A receiver's name with its channels.
 public struct Receiver: Sendable {
@@ -11,6 +10,10 @@ public struct Receiver: Sendable {
     public let channels: [(id: String, channel: any Channel)]
     /// Who is told when its channels fail.
     public var fallback: Fallback?
+    /// What is in force, under Alertmanager's keys, with `<secret>` for secrets.
+    public var effective: JSON = .null
+    /// Its own labels, `name` among them.
+    public var labels: [String: String] = [:]
 
     /// A receiver of channels, which get their ids here.
     public init(name: String, channels: [any Channel]) {
@@ -26,16 +29,26 @@ public struct Receiver: Sendable {
 
 /// `route`, `receivers` and Alertmanager's part of `global`.
 public struct NotifyingSettings: Sendable {
+    /// Who is told what and when.
+    public var alerting: AlertingSettings
     /// The routes.
-    public var tree: RouteTree
+    public var tree: RouteTree { alerting.tree }
+    /// Finds time zones, also for silences that recur.
+    public var zones: ZoneFinder = { _ in nil }
     /// By name.
     public var receivers: [String: Receiver]
     /// After what time an alert from outside that is not told again is over. Default: 5 min.
     public var resolveTimeout: Milliseconds = 300_000
+    /// Alertmanager's part of `global` as it is in force, with `<secret>` for secrets.
+    public private(set) var effectiveGlobal: JSON = .object([])
+    /// `templates` as the file gives them.
+    public private(set) var templatePatterns: [String] = []
+    /// What is odd and yet no mistake.
+    public private(set) var warnings: [String] = []
 
     /// Settings by their parts.
     public init(tree: RouteTree, receivers: [Receiver]) {
-        self.tree = tree
+        alerting = AlertingSettings(tree: tree)
         self.receivers = Dictionary(receivers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
     }
 
@@ -44,67 +57,95 @@ public struct NotifyingSettings: Sendable {
 
     /// Takes its sections of the daemon's file. `global` is shared with other rooms: whoever owns the file calls its
     /// `finish`.
-    public init(from root: SettingsMap) throws(SettingsError) {
-        var http = HTTPClientSettings()
-        var (slackURL, pagerDutyURL): (Secret?, String) = (nil, "https://events.pagerduty.com/v2/enqueue")
-        if let global = try root.takeMap("global") {
-            resolveTimeout = try global.takeDuration("resolve_timeout", default: resolveTimeout)
-            http = try global.takeHTTPConfig() ?? http
-            slackURL = try global.takeSecret("slack_api_url")
-            if let slackURL { try global.checkURL(slackURL, "slack_api_url") }
-            pagerDutyURL = try global.take("pagerduty_url", default: pagerDutyURL)
-            try global.checkURL(Secret(pagerDutyURL), "pagerduty_url")
-            let others = ["smtp_", "opsgenie_", "wechat_", "victorops_", "telegram_", "webex_", "rocketchat_", "jira_"]
-            let more = ["mattermost_webhook_url", "mattermost_webhook_url_file", "slack_app_token", "slack_app_url"]
-            let refused = global.keys.filter { key in more.contains(key) || others.contains { key.hasPrefix($0) } }
-            try global.refuse(refused, offered)
+    ///
+    /// - Parameter style: What pages say where a receiver gives no template.
+    /// - Parameter files: Where the files of `templates` are found.
+    public init(
+        from root: SettingsMap, style: PageStyle = .evidence, files: SettingsFiles = .none,
+        mode: MatcherMode = .fallback, zones: @escaping ZoneFinder = { _ in nil }
+    ) throws(SettingsError) {
+        self.zones = zones
+        var context = ChannelContext()
+        context.texts.style = style
+        context.texts.runbooks = try root.takePath("runbooks")
+        templatePatterns = try root.take("templates", default: [])
+        for pattern in try root.takePaths("templates") {
+            for path in files.glob(pattern) {
+                let bytes: [UInt8]
+                do {
+                    bytes = try files.read(path)
+                } catch {
+                    throw root.error("templates", "\(path) cannot be read: \(error)")
+                }
+                try context.texts.library.add(String(decoding: bytes, as: UTF8.self), file: path)
+            }
         }
-        try root.refuse(["templates"], "leave it out; messages are made from the alerts' labels and annotations")
+        let global = try root.takeMap("global")
+        if let global {
+            resolveTimeout = try global.takeDuration("resolve_timeout", default: resolveTimeout)
+            context.http = try global.takeHTTPConfig() ?? context.http
+            context.shownHTTP = EffectiveWriter.http(global) ?? context.shownHTTP
+            let refused = global.keys.filter { key in ChannelKind.foreign.contains { key.hasPrefix("\($0)_") } }
+            try global.refuse(refused, ChannelKind.offered)
+        }
+        var readers: [(key: String, read: ChannelKind.Reader)] = []
+        for kind in ChannelKind.all { readers.append((kind.key, try kind.prepare(global, context))) }
+        effectiveGlobal = NotifyingSettings.effective(global, context.shownHTTP, resolveTimeout)
+        if style == .alertmanager, root.takeNode("tracing") != nil {
+            // Pages do not depend on it, and the file is to be taken as it is.
+            warnings.append("tracing is not offered and has no effect; deliveries are listed by the API")
+        }
         try root.refuse(
-            ["tracing", "event_recorder"], "leave it out; deliveries are listed by the API and in /metrics")
+            ["tracing", "event_recorder"].filter { $0 != "tracing" || style == .evidence },
+            "leave it out; deliveries are listed by the API and in /metrics")
         var receivers: [Receiver] = []
         var maps: [String: SettingsMap] = [:]
         for map in try root.takeMaps("receivers") {
-            let receiver = try Receiver(from: map, slackURL: slackURL, pagerDutyURL: pagerDutyURL, http: http)
+            let receiver = try Receiver(from: map, readers)
             guard !receivers.contains(where: { $0.name == receiver.name }) else {
                 throw map.error("name", "the receiver '\(receiver.name)' is already defined; give it another name")
             }
             receivers.append(receiver)
             maps[receiver.name] = map
         }
-        tree = try RouteTree(from: root, receivers: Set(receivers.map(\.name)), fallback: "none")
+        if style == .alertmanager, !root.has("route") {
+            throw root.error("no route provided in config; add 'route: {receiver: …}'")
+        }
+        alerting = try AlertingSettings(
+            from: root, receivers: Set(receivers.map(\.name)), fallback: "none", mode: mode, zones: zones)
         self.receivers = Dictionary(uniqueKeysWithValues: receivers.map { ($0.name, $0) })
         try NotifyingSettings.check(self.receivers, maps)
     }
 }
 
-private let offered = "use webhook_configs, slack_configs or pagerduty_configs"
-
 extension Receiver {
     init(
-        from map: SettingsMap, slackURL: Secret?, pagerDutyURL: String, http: HTTPClientSettings
+        from map: SettingsMap, _ readers: [(key: String, read: ChannelKind.Reader)]
     ) throws(SettingsError) {
         let name: String = try map.require("name")
-        guard !name.isEmpty else { throw map.error("name", "must not be empty") }
-        let kinds = [
-            "discord", "email", "incidentio", "jira", "mattermost", "msteams", "msteamsv2", "opsgenie", "pushover",
-            "rocketchat", "sns", "telegram", "victorops", "webex", "wechat",
-        ]
-        try map.refuse(kinds.map { "\($0)_configs" }, offered)
-        try map.refuse(["labels"], "leave it out")
+        guard !name.isEmpty else { throw map.error("name", "missing name in receiver; give it one") }
+        try map.refuse(ChannelKind.foreign.map { "\($0)_configs" }, ChannelKind.offered)
+        let labels = try map.take("labels", default: [String: String]())
+        if let other = labels["name"], other != name {
+            throw map.error("labels", "the label name must match the receiver's name '\(name)'; remove it")
+        }
         var channels: [any Channel] = []
-        for map in try map.takeMaps("webhook_configs") {
-            channels.append(try WebhookChannel(from: map, defaults: http))
-        }
-        for map in try map.takeMaps("slack_configs") {
-            channels.append(try SlackChannel(from: map, apiURL: slackURL, defaults: http))
-        }
-        for map in try map.takeMaps("pagerduty_configs") {
-            channels.append(try PagerDutyChannel(from: map, url: pagerDutyURL, defaults: http))
+        var writer = EffectiveWriter(map)
+        writer.copy("name", "labels")
+        for (key, read) in readers {
+            let before = channels.count
+            for item in try map.takeList(key) {
+                guard !item.isNull else { throw item.error("\(key): an empty entry; remove it or give it its keys") }
+                channels.append(try read(item.map()))
+            }
+            let shown = channels[before...].map(\.effective)
+            if !shown.isEmpty { writer.add(key, .array(shown)) }
         }
         let fallback = try map.takeMap("fallback").map { map throws(SettingsError) in try Fallback(from: map) }
         try map.finish()
         self.init(name: name, channels: channels)
         self.fallback = fallback
+        effective = writer.json
+        self.labels = labels.merging(["name": name]) { $1 }
     }
 }

@@ -4,46 +4,112 @@ internal import Model
 public import Settings
 public import Transport
 
-/// One try to deliver a page: the request, the network, the judgement.
+/// One try to deliver a page: the requests, the network, the judgement.
 enum Sending {
+    /// The entry of `Page.progress` that holds the steps which were taken.
+    static let stepsTaken = "steps"
+
     /// What came of it. No message holds a secret.
     static func outcome(
-        of page: Page, through channel: any Channel, transport: any HTTPTransport, files: Secret.FileReader,
-        now: () -> Timestamp
+        of page: Page, through channel: any Channel, transport: any HTTPTransport,
+        files: @escaping Secret.FileReader, now: () -> Timestamp
     ) async -> (Outbox.Outcome, Receipt) {
-        let request: HTTPRequest
+        var page = page
+        page.now = now()
+        let plan: ChannelPlan
         do {
-            request = try channel.request(for: page, reading: files)
+            plan = try channel.plan(for: page, reading: files)
+        } catch let error as ChannelError {
+            return (redacted(.refused(error.reason, error.description), channel.secrets(reading: files)), Receipt())
         } catch {
             return (.failed(.secret, "\(error)", after: nil, mayHaveArrived: false), Receipt())
         }
-        let outcome: Outbox.Outcome
-        do {
-            let response = try await transport.send(request)
-            switch channel.verdict(on: response) {
-            case .accepted: outcome = .accepted
-            case .refused(let reason, let text): outcome = .refused(reason, text)
-            case .retry(let reason, let after, let text):
-                let asked = response.header("retry-after").flatMap { retryAfter($0, now: now()) }
-                outcome = .failed(reason, text, after: asked ?? after, mayHaveArrived: false)
+        var (receipt, notes) = (Receipt(), plan.notes)
+        var taken = page.progress[stepsTaken]?.split(separator: ",").map(String.init) ?? []
+        var outcome = Outbox.Outcome.accepted
+        for step in plan.steps where !taken.contains(step.name) {
+            let (result, left) = await send(step, plan, page, channel, transport, files, now)
+            receipt.thread = left.thread ?? receipt.thread
+            receipt.progress = left.progress ?? receipt.progress
+            if !left.note.isEmpty { notes.append(left.note) }
+            if let thread = left.thread { page.thread = thread }
+            if case .refused(_, let text) = result, step.isOptional {
+                notes.append("\(step.name): \(text)")
+            } else if result != .accepted {
+                outcome = result
+                break
             }
-        } catch {
-            let reason: FailureReason = error.isOutcomeUnknown ? .interrupted : .unreachable
-            outcome = .failed(reason, "\(error)", after: nil, mayHaveArrived: error.isOutcomeUnknown)
+            taken.append(step.name)
         }
-        return (redacted(outcome, channel.secrets(reading: files)), Receipt())
+        if outcome != .accepted, !taken.isEmpty {
+            receipt.progress = (receipt.progress ?? page.progress).merging(
+                [stepsTaken: taken.joined(separator: ",")]) { $1 }
+        }
+        let secrets = channel.secrets(reading: files)
+        receipt.note = redacted(notes.joined(separator: "; "), secrets)
+        return (redacted(outcome, secrets), receipt)
+    }
+
+    private static func send(
+        _ step: ChannelStep, _ plan: ChannelPlan, _ page: Page, _ channel: any Channel,
+        _ transport: any HTTPTransport, _ files: @escaping Secret.FileReader, _ now: () -> Timestamp
+    ) async -> (Outbox.Outcome, Receipt) {
+        let answer: ChannelAnswer
+        do {
+            switch step.request {
+            case .http(let request): answer = .http(try await send(request, plan.tokens, transport, files, now))
+            case .mail(let mail): answer = .mail(try await transport.send(mail))
+            }
+        } catch let error as OAuth2Error {
+            return (.failed(.authError, error.description, after: nil, mayHaveArrived: false), Receipt())
+        } catch let error as TransportError {
+            let reason: FailureReason = error.isOutcomeUnknown ? .interrupted : .unreachable
+            return (.failed(reason, "\(error)", after: nil, mayHaveArrived: error.isOutcomeUnknown), Receipt())
+        } catch {
+            return (.failed(.secret, "\(error)", after: nil, mayHaveArrived: false), Receipt())
+        }
+        let (verdict, receipt) = channel.verdict(on: answer, to: step, of: page)
+        switch verdict {
+        case .accepted: return (.accepted, receipt)
+        case .refused(let reason, let text): return (.refused(reason, text), receipt)
+        case .retry(let reason, let after, let text):
+            var asked: Milliseconds?
+            if case .http(let response) = answer {
+                asked = response.header("retry-after").flatMap { retryAfter($0, now: now()) }
+            }
+            return (.failed(reason, text, after: asked ?? after, mayHaveArrived: false), receipt)
+        }
+    }
+
+    /// A request with its token, if it needs one; a token that is not taken is asked for anew, once.
+    private static func send(
+        _ request: HTTPRequest, _ tokens: OAuth2Tokens?, _ transport: any HTTPTransport,
+        _ files: @escaping Secret.FileReader, _ now: () -> Timestamp
+    ) async throws -> HTTPResponse {
+        guard let tokens else { return try await transport.send(request) }
+        let (token, isFresh) = try await tokens.token(transport, files, now: now())
+        var authorized = request
+        authorized.headers.append(HTTPHeader("Authorization", token))
+        let response = try await transport.send(authorized)
+        guard response.status == 401, !isFresh else { return response }
+        tokens.forget()
+        authorized.headers.removeLast()
+        authorized.headers.append(
+            HTTPHeader("Authorization", try await tokens.token(transport, files, now: now()).token))
+        return try await transport.send(authorized)
     }
 
     /// Cuts secrets out of what a receiver or a library says.
+    private static func redacted(_ text: String, _ secrets: [String]) -> String {
+        secrets.reduce(text) { $0.replacing($1, with: Secret("").description) }
+    }
+
     private static func redacted(_ outcome: Outbox.Outcome, _ secrets: [String]) -> Outbox.Outcome {
-        func redacted(_ text: String) -> String {
-            secrets.reduce(text) { $0.replacing($1, with: Secret("").description) }
-        }
-        return switch outcome {
+        switch outcome {
         case .accepted: .accepted
-        case .refused(let reason, let text): .refused(reason, redacted(text))
+        case .refused(let reason, let text): .refused(reason, redacted(text, secrets))
         case .failed(let reason, let text, let after, let unknown):
-            .failed(reason, redacted(text), after: after, mayHaveArrived: unknown)
+            .failed(reason, redacted(text, secrets), after: after, mayHaveArrived: unknown)
         }
     }
 }
@@ -83,7 +149,7 @@ public enum TestPage {
     /// Sends a test through each channel of a receiver, one after the other.
     public static func send(
         to receiver: Receiver, transport: any HTTPTransport, clock: any TimeSource, externalURL: String,
-        files: Secret.FileReader
+        files: @escaping Secret.FileReader
     ) async -> [Result] {
         var results: [Result] = []
         for (id, channel) in receiver.channels {
@@ -91,12 +157,12 @@ public enum TestPage {
             page.key = "\(page.notification.id)/\(id)"
             page.externalURL = externalURL
             let began = clock.uptimeNanoseconds()
-            let (outcome, _) = await Sending.outcome(
+            let (outcome, receipt) = await Sending.outcome(
                 of: page, through: channel, transport: transport, files: files, now: clock.now)
             let latency = Milliseconds((clock.uptimeNanoseconds() - began) / 1_000_000)
             let (isAccepted, message) =
                 switch outcome {
-                case .accepted: (true, "accepted")
+                case .accepted: (true, receipt.note.isEmpty ? "accepted" : "accepted: \(receipt.note)")
                 case .refused(_, let text): (false, "refused: \(text)")
                 case .failed(_, let text, _, false): (false, "failed: \(text)")
                 case .failed(_, let text, _, true): (false, "may have arrived: \(text)")

@@ -2,47 +2,79 @@ internal import Alerting
 public import Basics
 internal import Model
 public import Settings
-public import Transport
+internal import Templates
+internal import Transport
 
-/// Alertmanager's webhook: payload version 4.
+/// Alertmanager's webhook: payload version 4, or a body of the receiver's own.
 ///
 /// - SeeAlso: Alertmanager, `notify/webhook`.
 public struct WebhookChannel: Channel {
-    /// Where to; a secret, since tokens stand in it.
+    /// Where to; a secret, since tokens stand in it. It may be a template.
     public var url: Secret
     /// Default: true.
     public var sendsResolved = true
     /// How many alerts a page holds at most; 0: all. Default: 0.
     public var maximumAlerts = 0
-    /// The longest a try may take. Default: 10 s.
-    public var timeout: Milliseconds = 10_000
-    /// Who to be, TLS.
-    public var http = HTTPClientSettings()
+    /// Who to be, TLS, how long.
+    public var client = ChannelClient()
+    /// What texts are made with.
+    public var texts = PageTexts()
+    /// See `Channel`.
+    public private(set) var effective: JSON = .null
+    var payload: TemplateTree?
+
+    static let registration = ChannelKind(key: "webhook_configs") { _, context throws(SettingsError) in
+        { map throws(SettingsError) in try WebhookChannel(from: map, context) }
+    }
 
     /// A webhook with the defaults.
     public init(url: Secret) { self.url = url }
 
-    init(from map: SettingsMap, defaults http: HTTPClientSettings) throws(SettingsError) {
-        guard let url = try map.takeSecret("url") else { throw map.missing("url") }
-        self.url = url
-        try map.refuse(["payload"], "leave it out; the body is Alertmanager's version 4")
+    init(from map: SettingsMap, _ context: ChannelContext) throws(SettingsError) {
+        guard let url = try map.takeSecret("url"), url.path != nil || !url.isEmpty else {
+            throw map.error("url is missing: one of url or url_file must be configured")
+        }
+        (self.url, texts) = (url, context.texts)
         sendsResolved = try map.take("send_resolved", default: sendsResolved)
         maximumAlerts = try map.take("max_alerts", default: maximumAlerts)
         guard maximumAlerts >= 0 else { throw map.error("max_alerts", "must not be negative; 0 means all") }
-        (self.http, timeout) = try map.takeHTTP(http, timeout: timeout)
-        try map.checkURL(url, "url")
+        client = try ChannelClient(from: map, defaults: context.http)
+        payload = try map.takeNode("payload").map { node throws(SettingsError) in
+            try TemplateTree(node, key: "payload", library: context.texts.library)
+        }
+        try checkTemplate(map)
+        var writer = EffectiveWriter(map)
+        writer.add("send_resolved", .bool(sendsResolved))
+        writer.add("http_config", EffectiveWriter.http(map) ?? context.shownHTTP)
+        writer.add("url", secret: url)
+        writer.add("max_alerts", .number(Double(maximumAlerts)))
+        writer.copy("timeout", "payload")
+        effective = writer.json
         try map.finish()
+    }
+
+    /// An address without templates must be one; one with templates must be well-formed.
+    private func checkTemplate(_ map: SettingsMap) throws(SettingsError) {
+        guard url.path == nil, let text = try? url.reveal({ _ in [] }) else { return }
+        guard text.contains("{{") else { return try map.checkURL(url, "url") }
+        do throws(TemplateError) {
+            _ = try PageTemplate(text, library: texts.library)
+        } catch {
+            throw map.error("url", "invalid template syntax: it cannot be read as a template")  // Its text is secret.
+        }
     }
 
     /// `webhook`.
     public var kind: String { "webhook" }
 
     /// A POST of the payload; the headers carry the key and what the payload has no room for.
-    public func request(for page: Page, reading files: Secret.FileReader) throws -> HTTPRequest {
-        var headers = [
-            HTTPHeader("Content-Type", "application/json"), HTTPHeader("User-Agent", "Vedette"),
-            HTTPHeader("Idempotency-Key", page.key), HTTPHeader("X-Vedette-Attempt", "\(page.attempt)"),
-        ]
+    public func plan(for page: Page, reading files: @escaping Secret.FileReader) throws -> ChannelPlan {
+        var renderer = PageRenderer(page, texts, files, sendsResolved: sendsResolved, limit: maximumAlerts)
+        let address = try address(renderer, files)
+        let (body, notes) = renderer.make { renderer in
+            renderer.tree(payload, "payload") ?? standardBody(page, renderer)
+        }
+        var headers = [HTTPHeader("X-Vedette-Attempt", "\(page.attempt)")]
         if page.isPossiblyRepeated { headers.append(HTTPHeader("X-Vedette-Possibly-Repeated", "true")) }
         if page.isUnjournalled { headers.append(HTTPHeader("X-Vedette-Unjournalled", "true")) }
         if let receiver = page.standsInFor {
@@ -51,42 +83,78 @@ public struct WebhookChannel: Channel {
         if page.isOld {
             headers.append(HTTPHeader("X-Vedette-Decided-At", page.notification.decidedAt.rfc3339()))
         }
-        return HTTPRequest(
-            method: "POST", url: try url.revealURL(reading: files),
-            headers: headers + (try http.headers(reading: files)),
-            body: payload(page).serialized(), timeout: timeout, maximumResponseBytes: 64 << 10, options: http.options)
+        let request = try client.post(body, to: address, page, headers: headers, reading: files)
+        return client.plan([ChannelStep("page", .http(request))], notes: notes)
+    }
+
+    private func address(_ renderer: PageRenderer, _ files: Secret.FileReader) throws -> String {
+        let text = try url.reveal(files)
+        guard text.contains("{{") else { return try url.revealURL(reading: files) }
+        do {
+            let template = try PageTemplate(text, library: texts.library)
+            return try Secret(renderer.address(template, "url")).revealURL(reading: files)
+        } catch is UnusableURL {
+            throw ChannelError(.template, UnusableURL().description)
+        } catch {
+            throw ChannelError(.template, "the template of url failed")  // Its words would show the secret.
+        }
     }
 
     /// By the status alone.
-    public func verdict(on response: HTTPResponse) -> Verdict { .standard(response) }
+    public func verdict(on answer: ChannelAnswer, to step: ChannelStep, of page: Page) -> (Verdict, Receipt) {
+        guard case .http(let response) = answer else { return (.foreign, Receipt()) }
+        return (.standard(response), Receipt())
+    }
 
     /// The address and the credentials.
-    public func secrets(reading files: Secret.FileReader) -> [String] { revealed([url] + http.allSecrets, files) }
+    public func secrets(reading files: Secret.FileReader) -> [String] {
+        revealed([url] + client.http.allSecrets, files)
+    }
 
-    /// One for each address; no rate.
-    public var destination: String { Notifying.destination(kind, url) }
-    /// As fast as they come.
-    public var rate: SendingRate? { nil }
+    /// One for each host; for an address in a file or with templates, one for each address.
+    public var destination: String {
+        let text = url.path == nil ? (try? url.reveal { _ in [] }) ?? "" : ""
+        let rest = text.split(separator: "//", maxSplits: 1).last ?? ""
+        let host = rest.prefix { !"/?#".contains($0) }
+        return Notifying.destination(kind, host.isEmpty || host.contains("{") ? url : Secret(String(host)))
+    }
+    /// As fast as they come, unless the receiver says otherwise.
+    public var rate: SendingRate? { client.rate }
 
-    private func payload(_ page: Page) -> JSON {
-        let notification = page.notification
-        var items = notification.items
-        if !sendsResolved { items.removeAll(where: \.isResolved) }
-        let cut = maximumAlerts > 0 ? max(0, items.count - maximumAlerts) : 0
-        let shown = Notification(
-            id: notification.id, groupID: notification.groupID, groupKey: notification.groupKey,
-            receiver: notification.receiver, reason: notification.reason, groupLabels: notification.groupLabels,
-            items: Array(items.prefix(items.count - cut)), decidedAt: notification.decidedAt)
-        return [
-            "receiver": .string(quotedMeta(notification.receiver)),
-            "status": .string(notification.isFiring ? "firing" : "resolved"),
-            "alerts": .array(shown.items.map(\.alertmanagerJSON)),
-            "notification_reason": .string(notification.reason.rawValue),
-            "groupLabels": JSON(notification.groupLabels.dictionary),
-            "commonLabels": JSON(shown.commonLabels.dictionary),
-            "commonAnnotations": JSON(shown.commonAnnotations), "externalURL": .string(page.externalURL),
-            "version": "4", "groupKey": .string(notification.groupKey), "truncatedAlerts": .number(Double(cut)),
+    private func standardBody(_ page: Page, _ renderer: PageRenderer) -> JSON {
+        let (notification, data) = (page.notification, renderer.data)
+        let told = sendsResolved ? notification.items.count : notification.firing.count
+        var members: [JSON.Member] = [
+            JSON.Member("receiver", .string(data.receiver)),
+            JSON.Member("status", .string(notification.isFiring ? "firing" : "resolved")),
+            JSON.Member("alerts", .array(renderer.items.map(\.alertmanagerJSON))),
+            JSON.Member("notification_reason", .string(data.reason)),
+            JSON.Member("groupLabels", JSON(data.groupLabels)), JSON.Member("commonLabels", JSON(data.commonLabels)),
+            JSON.Member("commonAnnotations", JSON(data.commonAnnotations)),
+            JSON.Member("externalURL", .string(page.externalURL)), JSON.Member("version", "4"),
+            JSON.Member("groupKey", .string(notification.groupKey)),
+            JSON.Member("truncatedAlerts", .number(Double(told - renderer.items.count))),
         ]
+        if texts.style == .evidence { members.append(JSON.Member("evidence", renderer.evidence().json)) }
+        return .object(members)
+    }
+}
+
+extension Evidence {
+    /// What Alertmanager's payload has no room for, beside its members.
+    fileprivate var json: JSON {
+        let items = items.map { item -> JSON in
+            var members = [JSON.Member("name", .string(item.name)), JSON.Member("what", .string(item.what))]
+            members += item.facts.map { JSON.Member($0.name, .string($0.value)) }
+            if let steps = item.firstSteps { members.append(JSON.Member("firstSteps", .string(steps))) }
+            return .object(members)
+        }
+        var members: [JSON.Member] = [
+            JSON.Member("title", .string(title)), JSON.Member("severity", .string(severity.name)),
+            JSON.Member("alerts", .array(items)),
+        ]
+        if !notes.isEmpty { members.append(JSON.Member("notes", .array(notes.map { .string($0) }))) }
+        return .object(members)
     }
 }
 
@@ -107,56 +175,4 @@ extension Notification.Item {
 func quotedMeta(_ text: String) -> String {
     let meta = "\\.+*?()|[]{}^$".unicodeScalars
     return text.unicodeScalars.map { (meta.contains($0) ? "\\" : "") + String($0) }.joined()
-}
-
-/// The values of secrets that can be read now.
-func revealed(_ secrets: [Secret], _ files: Secret.FileReader) -> [String] {
-    let values = secrets.compactMap { try? $0.reveal(files) }  // An unreadable one cannot leak.
-    // A server that answers "cannot POST /path" tells the path alone.
-    let paths = values.filter { $0.hasPrefix("http") }.compactMap { url -> String? in
-        let rest = url.split(separator: "//", maxSplits: 1).last ?? ""
-        return rest.firstIndex(of: "/").map { String(rest[$0...]) }
-    }
-    return (values + paths).filter { $0.utf8.count > 3 }
-}
-
-extension Secret {
-    /// A URL that is usable: `http://` or `https://`.
-    func revealURL(reading files: FileReader) throws -> String {
-        let url = try reveal(files)
-        guard url.hasPrefix("http://") || url.hasPrefix("https://") else { throw UnusableURL() }
-        return url
-    }
-}
-
-/// A secret address that is none; says nothing of it.
-struct UnusableURL: Error, CustomStringConvertible {
-    var description: String { "the secret URL does not begin with http:// or https://" }
-}
-
-extension SettingsMap {
-    /// `http_config`, nil when it is not given.
-    func takeHTTPConfig() throws(SettingsError) -> HTTPClientSettings? {
-        guard let map = try takeMap("http_config") else { return nil }
-        let http = try HTTPClientSettings(from: map)
-        try map.finish()
-        return http
-    }
-
-    /// `http_config` and `timeout`, which every channel has.
-    func takeHTTP(
-        _ defaults: HTTPClientSettings, timeout: Milliseconds
-    ) throws(SettingsError) -> (HTTPClientSettings, Milliseconds) {
-        let http = try takeHTTPConfig()
-        let given = try takeDuration("timeout", default: timeout)
-        return (http ?? defaults, given == 0 ? timeout : given)
-    }
-
-    /// Refuses an address that stands in the settings and is none; one in a file is looked at when it is used.
-    func checkURL(_ url: Secret, _ key: String) throws(SettingsError) {
-        guard url.path == nil else { return }
-        guard (try? url.revealURL(reading: { _ in [] })) != nil else {
-            throw error(key, "must begin with http:// or https://")
-        }
-    }
 }

@@ -20,6 +20,9 @@ public struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugSt
         if case .file(let path) = source { path } else { nil }
     }
 
+    /// Whether nothing is given: an empty text in the settings.
+    public var isEmpty: Bool { source == .literal("") }
+
     /// The secret itself; of a file's content without the white space around it.
     public func reveal(_ read: FileReader) throws -> String {
         switch source {

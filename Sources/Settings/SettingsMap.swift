@@ -196,7 +196,9 @@ public final class SettingsMap {
     /// The secret under a key, or in the file that its twin `KEY_file` names. Both together are refused.
     public func takeSecret(_ key: String) throws(SettingsError) -> Secret? {
         let fileKey = "\(key)_file"
-        if has(key), has(fileKey) { throw error(fileKey, "\(key) is given too; keep one of the two") }
+        if has(key), has(fileKey) {
+            throw error(fileKey, "at most one of \(key) & \(fileKey) must be configured; remove one of the two")
+        }
         if let path = try takeNeededPath(fileKey) {
             _ = note(key)
             return Secret(file: path)

@@ -25,6 +25,9 @@ internal import Settings
         private let detours: UnsafeMutablePointer<curl_slist>?
         private let proxyHeaders: UnsafeMutablePointer<curl_slist>?
         private let requestBody: [UInt8]
+        /// Of a mail: what is said, and how much of the message libcurl has taken.
+        private(set) var dialogue: MailDialogue?
+        private var uploaded = 0
         private var lastContentType = ""
         /// Where libcurl says what went wrong, in more words than its code has.
         private let problem: UnsafeMutablePointer<CChar>
@@ -64,6 +67,58 @@ internal import Settings
             unsafe configure(request, url, list)
         }
 
+        /// A mail, by one of its ways to authenticate.
+        init(_ mail: Mail, _ credentials: MailCredentials.Way?) throws(TransportError) {
+            guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
+            unsafe self.easy = easy
+            (limitBytes, collectsHeaders, requestBody, acceptsGzip) = (64 << 10, false, mail.message, false)
+            unsafe problem = .allocate(capacity: Int(CURL_ERROR_SIZE))
+            unsafe problem.pointee = 0
+            var url = mail.url
+            var list: UnsafeMutablePointer<curl_slist>?
+            var detours: UnsafeMutablePointer<curl_slist>?
+            if let name = mail.options.serverName, let detour = ServerName(name, for: url) {
+                url = detour.url
+                unsafe detours = unsafe curl_slist_append(nil, detour.connectTo)
+            }
+            for recipient in mail.recipients { unsafe list = unsafe curl_slist_append(list, "<\(recipient)>") }
+            unsafe self.list = unsafe list
+            unsafe self.detours = unsafe detours
+            unsafe proxyHeaders = nil
+            dialogue = MailDialogue(recipients: mail.recipients)
+            set(CURLOPT_URL, url)
+            set(CURLOPT_NOSIGNAL, 1)
+            set(CURLOPT_PROTOCOLS_STR, "smtp,smtps")
+            set(CURLOPT_TIMEOUT_MS, Int(mail.timeout))
+            // Also bounds the good-bye, for which libcurl waits.
+            set(CURLOPT_SERVER_RESPONSE_TIMEOUT, Int(max(1, min(mail.timeout, 30_000) / 1000)))
+            set(CURLOPT_FORBID_REUSE, 1)
+            set(CURLOPT_FRESH_CONNECT, 1)
+            set(CURLOPT_PROXY, "")
+            setTLS(mail.options)
+            set(CURLOPT_USE_SSL, mail.security == .plain ? 0 : 3)  // CURLUSESSL_NONE, CURLUSESSL_ALL
+            set(CURLOPT_MAIL_FROM, "<\(mail.sender)>")
+            unsafe vedette_curl_set_list(easy, CURLOPT_MAIL_RCPT, list)
+            unsafe vedette_curl_set_list(easy, CURLOPT_CONNECT_TO, detours)
+            unsafe vedette_curl_allow_refused_recipients(easy)
+            if let credentials {
+                set(CURLOPT_USERNAME, credentials.username)
+                set(CURLOPT_PASSWORD, credentials.password)
+                set(CURLOPT_LOGIN_OPTIONS, credentials.mechanisms.map { "AUTH=\($0)" }.joined(separator: ";"))
+                if !credentials.identity.isEmpty { set(CURLOPT_SASL_AUTHZID, credentials.identity) }
+            }
+            set(CURLOPT_UPLOAD, 1)
+            let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+            unsafe vedette_curl_set_size(easy, CURLOPT_INFILESIZE_LARGE, curl_off_t(mail.message.count))
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_ERRORBUFFER, UnsafeMutableRawPointer(problem))
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_PRIVATE, context)
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_READDATA, context)
+            unsafe vedette_curl_set_data_callback(easy, CURLOPT_READFUNCTION, onUpload)
+            unsafe vedette_curl_set_pointer(easy, CURLOPT_WRITEDATA, context)
+            unsafe vedette_curl_set_data_callback(easy, CURLOPT_WRITEFUNCTION, onBody)
+            unsafe vedette_curl_set_debug_callback(easy, onDialogue, context)
+        }
+
         deinit {
             unsafe curl_easy_cleanup(easy)
             unsafe curl_slist_free_all(list)
@@ -86,22 +141,7 @@ internal import Settings
             set(CURLOPT_FOLLOWLOCATION, options.followRedirects ? 1 : 0)
             set(CURLOPT_MAXREDIRS, 10)
             if let socket = request.unixSocket { set(CURLOPT_UNIX_SOCKET_PATH, socket) }
-            if options.insecureSkipVerify {
-                set(CURLOPT_SSL_VERIFYPEER, 0)
-                set(CURLOPT_SSL_VERIFYHOST, 0)
-            }
-            if let file = options.certificateAuthorityFile { set(CURLOPT_CAINFO, file) }
-            if let file = options.certificateFile { set(CURLOPT_SSLCERT, file) }
-            if let file = options.keyFile { set(CURLOPT_SSLKEY, file) }
-            set(CURLOPT_CAINFO_BLOB, blob: options.certificateAuthority)
-            set(CURLOPT_SSLCERT_BLOB, blob: options.certificate)
-            // A text that stands in the settings: nothing is read.
-            set(CURLOPT_SSLKEY_BLOB, blob: try? options.key?.reveal { _ in [] })
-            let versions: [TLSVersion: Int] = [.tls10: 4, .tls11: 5, .tls12: 6, .tls13: 7]
-            let oldest = options.oldestTLS.flatMap { versions[$0] } ?? 0
-            let newest = options.newestTLS.flatMap { versions[$0] } ?? 0
-            // libcurl's numbers: the newest stands in the upper half.
-            if oldest + newest > 0 { set(CURLOPT_SSLVERSION, oldest | newest << 16) }
+            setTLS(options)
             // An empty proxy keeps the environment's variables out: what is used is what the file says.
             if !options.proxyFromEnvironment { set(CURLOPT_PROXY, options.proxy ?? "") }
             if let hosts = options.withoutProxy { set(CURLOPT_NOPROXY, hosts) }
@@ -132,6 +172,25 @@ internal import Settings
             unsafe vedette_curl_set_data_callback(easy, CURLOPT_HEADERFUNCTION, onHeader)
         }
 
+        private func setTLS(_ options: HTTPOptions) {
+            if options.insecureSkipVerify {
+                set(CURLOPT_SSL_VERIFYPEER, 0)
+                set(CURLOPT_SSL_VERIFYHOST, 0)
+            }
+            if let file = options.certificateAuthorityFile { set(CURLOPT_CAINFO, file) }
+            if let file = options.certificateFile { set(CURLOPT_SSLCERT, file) }
+            if let file = options.keyFile { set(CURLOPT_SSLKEY, file) }
+            set(CURLOPT_CAINFO_BLOB, blob: options.certificateAuthority)
+            set(CURLOPT_SSLCERT_BLOB, blob: options.certificate)
+            // A text that stands in the settings: nothing is read.
+            set(CURLOPT_SSLKEY_BLOB, blob: try? options.key?.reveal { _ in [] })
+            let versions: [TLSVersion: Int] = [.tls10: 4, .tls11: 5, .tls12: 6, .tls13: 7]
+            let oldest = options.oldestTLS.flatMap { versions[$0] } ?? 0
+            let newest = options.newestTLS.flatMap { versions[$0] } ?? 0
+            // libcurl's numbers: the newest stands in the upper half.
+            if oldest + newest > 0 { set(CURLOPT_SSLVERSION, oldest | newest << 16) }
+        }
+
         private func set(_ option: CURLoption, _ text: String) {
             _ = unsafe vedette_curl_set_string(easy, option, text)
         }
@@ -156,6 +215,8 @@ internal import Settings
             if !isSame { lastContentType = unsafe String(cString: text) }
             return lastContentType
         }
+        /// Whether the other side may act on it.
+        var wasSent: Bool { dialogue.map(\.isMessageSent) ?? hasSent }
         /// Whether any byte of the request has gone out.
         var hasSent: Bool {
             var sent = 0
@@ -196,6 +257,19 @@ internal import Settings
             (isTooLarge, isBroken, gzip) = (false, false, nil)
         }
 
+        /// The next part of a mail's message.
+        fileprivate func upload(_ room: UnsafeMutableRawBufferPointer) -> Int {
+            let count = min(room.count, requestBody.count - uploaded)
+            unsafe requestBody[uploaded..<uploaded + count].withUnsafeBytes { unsafe room.copyMemory(from: $0) }
+            uploaded += count
+            if uploaded == requestBody.count { dialogue?.isMessageSent = true }
+            return count
+        }
+
+        fileprivate func say(_ line: String, isOurs: Bool) {
+            if isOurs { dialogue?.say(line) } else { dialogue?.hear(line) }
+        }
+
         /// Gives back what only a running transfer needs.
         fileprivate func close() { gzip = nil }
 
@@ -216,8 +290,10 @@ internal import Settings
             case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY,
                 CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION:
                 return .unreachable(reason)
-            case CURLE_OPERATION_TIMEDOUT: return .interrupted("timed out", requestWasSent: hasSent)
-            default: return .interrupted(reason, requestWasSent: hasSent)
+            case CURLE_USE_SSL_FAILED:
+                return .unreachable("the server offers no STARTTLS, or it failed (\(reason)); see require_tls")
+            case CURLE_OPERATION_TIMEDOUT: return .interrupted("timed out", requestWasSent: wasSent)
+            default: return .interrupted(reason, requestWasSent: wasSent)
             }
         }
     }
@@ -354,6 +430,19 @@ private let onBody: vedette_curl_data_callback = { data, size, count, context in
     let transfer = unsafe Unmanaged<CurlMulti.Transfer>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue()
     let taken = unsafe transfer.take(UnsafeRawBufferPointer(start: data, count: size * count))
     return taken ? size * count : 0
+}
+
+private let onUpload: vedette_curl_data_callback = { data, size, count, context in
+    let transfer = unsafe Unmanaged<CurlMulti.Transfer>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue()
+    return unsafe transfer.upload(UnsafeMutableRawBufferPointer(start: data, count: size * count))
+}
+
+private let onDialogue: curl_debug_callback = { _, kind, data, count, context in
+    guard kind == CURLINFO_HEADER_IN || kind == CURLINFO_HEADER_OUT, let context = unsafe context else { return 0 }
+    let transfer = unsafe Unmanaged<CurlMulti.Transfer>.fromOpaque(context).takeUnretainedValue()
+    let line = unsafe String(decoding: UnsafeRawBufferPointer(start: data, count: count), as: UTF8.self)
+    transfer.say(line, isOurs: kind == CURLINFO_HEADER_OUT)
+    return 0
 }
 
 private let onHeader: vedette_curl_data_callback = { data, size, count, context in

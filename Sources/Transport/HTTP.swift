@@ -125,7 +125,7 @@ public enum TransportError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Sends single requests: pages, flags, remote calls. libcurl stands behind it, a simulated network in tests.
-public protocol HTTPTransport: Sendable {
+public protocol HTTPTransport: MailTransport {
     /// Returns the answer, whatever its status.
     func send(_ request: HTTPRequest) async throws(TransportError) -> HTTPResponse
 }

@@ -147,6 +147,12 @@ public struct HTTPClientSettings: Sendable, Hashable {
 }
 
 extension HTTPOptions {
+    /// Options by the keys of a `tls_config`.
+    public init(tls map: SettingsMap) throws(SettingsError) {
+        self.init()
+        try readTLS(map)
+    }
+
     /// Takes the keys of the proxy.
     mutating func readProxy(_ map: SettingsMap) throws(SettingsError) {
         proxy = try map.take("proxy_url")

@@ -11,10 +11,15 @@ struct ServerName: Hashable {
     /// - SeeAlso: libcurl, `CURLOPT_CONNECT_TO`.
     var connectTo: String
 
-    /// Nil where no certificate is checked: the URL is not `https://`, or has no host.
+    private static let ports = ["https": 443, "smtp": 25, "smtps": 465]
+
+    /// Nil where no certificate is checked, as for `http://`, and for a URL without a host.
     init?(_ name: String, for url: String) {
-        guard url.prefix(8).lowercased() == "https://" else { return nil }
-        let rest = url.dropFirst(8)
+        let scheme = String(url.prefix { $0 != ":" })
+        guard let usualPort = ServerName.ports[scheme.lowercased()], url.dropFirst(scheme.count).hasPrefix("://") else {
+            return nil
+        }
+        let rest = url.dropFirst(scheme.count + 3)
         let authority = rest.prefix { !"/?#".contains($0) }
         let user = authority.lastIndex(of: "@").map { authority[...$0] } ?? ""
         let place = authority.dropFirst(user.count)
@@ -23,8 +28,8 @@ struct ServerName: Hashable {
         let host = hostEnd.map { place[..<$0] } ?? place
         let port = place.dropFirst(host.count)
         guard !host.isEmpty else { return nil }
-        let number = port.count > 1 ? port.dropFirst() : "443"
-        self.url = "https://\(user)\(name)\(port)\(rest.dropFirst(authority.count))"
+        let number = port.count > 1 ? String(port.dropFirst()) : "\(usualPort)"
+        self.url = "\(scheme.lowercased())://\(user)\(name)\(port)\(rest.dropFirst(authority.count))"
         self.host = String(place)
         connectTo = "\(name):\(number):\(host):\(number)"
     }

@@ -40,6 +40,20 @@ struct Client: ParsableArguments {
                 body: Array(Client.form(parameters).utf8), timeout: 130_000, maximumResponseBytes: 16 << 20))
     }
 
+    /// The answer to JSON, without an envelope; an empty one is null.
+    func exchange(_ path: String, _ body: JSON? = nil, method: String = "POST") async throws -> JSON {
+        let response = try await exchange(
+            HTTPRequest(
+                method: method, url: url + path, headers: [HTTPHeader("Content-Type", "application/json")],
+                body: body?.serialized() ?? [], timeout: 130_000, maximumResponseBytes: 16 << 20))
+        // An empty body is no JSON.
+        let answer = (try? JSON(parsing: response.body)) ?? .null
+        guard (200..<300).contains(response.status) else {
+            throw Refusal(answer.string ?? answer["message"]?.string ?? "\(url)\(path) answers HTTP \(response.status)")
+        }
+        return answer
+    }
+
     private static func form(_ parameters: [(String, String)]) -> String {
         parameters.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
     }

@@ -10,9 +10,8 @@ struct Main: AsyncParsableCommand {
         version: Vedette.version,
         subcommands: [
             RunCommand.self, CheckCommand.self, TestCommand.self, QueryCommand.self, AlertsCommand.self,
-            RollbackCommand.self,
-            WorkloadsCommand.self, ImpactCommand.self,
-            NotifyCommand.self, DemoCommand.self,
+            SilenceCommand.self, PagesCommand.self, NotifyCommand.self, RollbackCommand.self, WorkloadsCommand.self,
+            ImpactCommand.self, DemoCommand.self,
         ])
 }
 

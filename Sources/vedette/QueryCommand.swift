@@ -128,29 +128,3 @@ struct QueryCommand: AsyncParsableCommand {
         return Int(unsafe String(cString: text)).flatMap { $0 >= 20 ? min($0, 1000) : nil }
     }
 }
-
-/// `vedette alerts`: what fires and what is pending.
-struct AlertsCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "alerts", abstract: "List alerts; exits with 1 while one fires.")
-
-    @Option(help: "table, json or csv.") var output = OutputFormat.table
-    @OptionGroup var client: Client
-
-    func run() async throws {
-        let alerts = try await client.get("/api/v1/alerts")["alerts"]?.array ?? []
-        if output == .json {
-            Output.line(JSON.array(alerts).text)
-        } else {
-            let rows = alerts.map { alert in
-                [
-                    alert["state"]?.string ?? "", alert["labels"]?["severity"]?.string ?? "",
-                    alert["labels"]?["alertname"]?.string ?? "", alert["activeAt"]?.string ?? "",
-                    alert["annotations"]?["summary"]?.string ?? "",
-                ]
-            }
-            Output.rows(["state", "severity", "alert", "since", "summary"], rows, output)
-        }
-        if alerts.contains(where: { $0["state"]?.string == "firing" }) { throw ExitCode(1) }
-    }
-}

@@ -20,8 +20,36 @@ func tree(_ text: String) throws -> RouteTree {
     let names = text.split(separator: "\n").filter { $0.contains("receiver:") }.map { line in
         String((line.split(separator: ":").last ?? "").trimmingCharacters(in: CharacterSet(charactersIn: " '\"")))
     }
-    return try RouteTree(
-        from: SettingsDocument("route:\n" + indented, file: "r.yaml").map(), receivers: Set(names), fallback: "none")
+    return try alerting("route:\n" + indented, receivers: Set(names)).tree
+}
+
+/// The sections of a file that decide who is told.
+func alerting(
+    _ text: String, receivers: Set<String>, mode: MatcherMode = .fallback
+) throws -> AlertingSettings {
+    try AlertingSettings(
+        from: SettingsDocument(text, file: "a.yaml").map(), receivers: receivers, fallback: "none", mode: mode,
+        zones: { CivilZone($0, files: SystemFiles()) })
+}
+
+extension AlertGroups {
+    /// Every episode counts: none is damped.
+    init(_ tree: RouteTree) { self.init(AlertingSettings(undamped: tree)) }
+    mutating func restore(
+        from store: any StateStore, receivers: Set<String>, now: Timestamp
+    ) -> (changes: [StateChange], unreadable: Int) {
+        restore(from: store, receivers: receivers, zones: { _ in nil }, now: now)
+    }
+    mutating func replace(_ tree: RouteTree, receivers: Set<String>, now: Timestamp) -> [StateChange] {
+        replace(AlertingSettings(undamped: tree), receivers: receivers, now: now)
+    }
+}
+
+extension AlertingSettings {
+    init(undamped tree: RouteTree) {
+        self.init(tree: tree)
+        flapping.episodes = 0
+    }
 }
 
 /// A store in memory.

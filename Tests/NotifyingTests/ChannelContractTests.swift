@@ -10,11 +10,13 @@ import Transport
 struct ContractChannel: Sendable, CustomTestStringConvertible {
     var channel: any Channel
     /// An answer of the real service that means success.
-    var success: HTTPResponse
+    var success: ChannelAnswer
     /// What must never be shown.
     var secret: String
     /// The key by which the receiver joins trigger and resolve, if it does.
-    var joiningKey: @Sendable (JSON) -> String?
+    var joiningKey: @Sendable (ChannelRequest) -> String?
+    /// The header that is the same for each try.
+    var tryHeader = "Idempotency-Key"
     /// Places of texts and the greatest length of each.
     var limits: [(path: String, limit: Int)]
     var testDescription: String { channel.kind }
@@ -22,15 +24,25 @@ struct ContractChannel: Sendable, CustomTestStringConvertible {
     static let all: [ContractChannel] = {
         let secret = "https://hooks.example/services/T0/B0/xoxb-hunter2"
         var webhook = WebhookChannel(url: Secret(secret))
-        webhook.http.basic = .init(username: "me", password: Secret("p4ssw0rd-hunter2"))
+        webhook.client.http.basic = .init(username: "me", password: Secret("p4ssw0rd-hunter2"))
         var slack = SlackChannel(apiURL: Secret(secret))
         slack.sendsResolved = true
+        let mail = try? settings(
+            """
+            route: {receiver: a}
+            receivers:
+            - name: a
+              email_configs:
+              - {to: "a@example.org, b@example.org", from: v@example.org, smarthost: "mail.example:587",
+                 auth_username: me, auth_password: xoxb-hunter2, send_resolved: true, threading: {enabled: true}}
+            """
+        ).receivers["a"]?.channels.first?.channel
         return [
             ContractChannel(
-                channel: webhook, success: HTTPResponse(status: 204), secret: "hunter2",
-                joiningKey: { $0["groupKey"]?.string }, limits: []),
+                channel: webhook, success: .http(HTTPResponse(status: 204)), secret: "hunter2",
+                joiningKey: { $0.json?["groupKey"]?.string }, limits: []),
             ContractChannel(
-                channel: slack, success: HTTPResponse(status: 200, body: Array("ok".utf8)), secret: "hunter2",
+                channel: slack, success: .http(HTTPResponse(status: 200, body: Array("ok".utf8))), secret: "hunter2",
                 joiningKey: { _ in "none" },
                 limits: [
                     ("attachments.*.blocks.*.text.text", 3000), ("attachments.*.blocks.0.text.text", 150),
@@ -38,27 +50,34 @@ struct ContractChannel: Sendable, CustomTestStringConvertible {
                 ]),
             ContractChannel(
                 channel: PagerDutyChannel(routingKey: Secret("R0UT1NG-hunter2")),
-                success: HTTPResponse(status: 202, body: Array(#"{"status":"success"}"#.utf8)), secret: "hunter2",
-                joiningKey: { $0["dedup_key"]?.string }, limits: [("payload.summary", 1024), ("dedup_key", 255)]),
+                success: .http(HTTPResponse(status: 202, body: Array(#"{"status":"success"}"#.utf8))),
+                secret: "hunter2", joiningKey: { $0.json?["dedup_key"]?.string },
+                limits: [("payload.summary", 1024), ("dedup_key", 255)]),
+            ContractChannel(
+                channel: mail ?? webhook, success: .mail(MailReceipt(command: "DATA", answer: MailAnswer(250, "ok"))),
+                secret: "hunter2", joiningKey: { $0.header("References") }, tryHeader: "Message-Id", limits: []),
         ]
     }()
 }
 
 @Suite struct ChannelContractTests {
     private func request(_ contract: ContractChannel, _ notification: Notification, attempt: Int = 1) throws
-        -> HTTPRequest
+        -> ChannelRequest
     {
         var page = Page(notification, key: "\(notification.id)/x")
         (page.attempt, page.isPossiblyRepeated) = (attempt, attempt > 1)
         page.externalURL = "https://vedette.example"
-        return try contract.channel.request(for: page, reading: noFiles)
+        return try contract.channel.plan(for: page, reading: noFiles).steps[0].request
+    }
+
+    @Test("every kind of channel stands in the contract") func complete() {
+        #expect(ContractChannel.all.map(\.channel.kind) == ["webhook", "slack", "pagerduty", "email"])
     }
 
     @Test("a resolve carries the key of its trigger", arguments: ContractChannel.all)
     func sameKey(contract: ContractChannel) throws {
-        let firing = try #require(try request(contract, notification([alert("A")])).json)
-        let over = try #require(
-            try request(contract, notification([alert("A", to: 5)], id: "n2", reason: .allResolved)).json)
+        let firing = try request(contract, notification([alert("A")]))
+        let over = try request(contract, notification([alert("A", to: 5)], id: "n2", reason: .allResolved))
         #expect(contract.joiningKey(firing) != nil)
         #expect(contract.joiningKey(firing) == contract.joiningKey(over))
         #expect(firing != over)
@@ -69,8 +88,9 @@ struct ContractChannel: Sendable, CustomTestStringConvertible {
         let first = try request(contract, notification([alert("A")]))
         let again = try request(contract, notification([alert("A")]), attempt: 3)
         let other = try request(contract, notification([alert("A")], id: "n2"))
-        #expect(first.header("Idempotency-Key") == again.header("Idempotency-Key"))
-        #expect(first.header("Idempotency-Key") != other.header("Idempotency-Key"))
+        #expect(first.header(contract.tryHeader) != nil)
+        #expect(first.header(contract.tryHeader) == again.header(contract.tryHeader))
+        #expect(first.header(contract.tryHeader) != other.header(contract.tryHeader))
         #expect(first != again, "a page that may be repeated says so")
     }
 
@@ -87,6 +107,11 @@ struct ContractChannel: Sendable, CustomTestStringConvertible {
             return one
         }
         let request = try request(contract, notification(alerts, labels: ["alertname": nasty]))
+        if case .mail(let mail) = request {
+            let lines = String(decoding: mail.message, as: UTF8.self).split(separator: "\r\n")
+            #expect(lines.allSatisfy { $0.utf8.count <= 78 && $0.utf8.allSatisfy { (0x20..<0x7F).contains($0) } })
+            return
+        }
         let json = try #require(request.json)
         for (path, limit) in contract.limits {
             let texts = find(path.split(separator: ".").map(String.init)[...], in: json)
@@ -94,7 +119,7 @@ struct ContractChannel: Sendable, CustomTestStringConvertible {
             for text in texts { #expect(text.unicodeScalars.count <= limit, "\(path)") }
             #expect(path == "dedup_key" || path.hasSuffix("elements.*.text") || texts.contains { $0.contains("…") })
         }
-        if contract.channel.kind == "pagerduty" { #expect(request.body.count <= 512_000) }
+        if contract.channel.kind == "pagerduty" { #expect(json.serialized().count <= 512_000) }
         if contract.channel.kind == "slack" {
             #expect(find(["attachments", "*", "blocks", "*", "type"], in: json).count <= 50)
             #expect(find(["attachments", "*", "blocks", "*", "text", "text"], in: json).joined().count < 13_000)
@@ -111,33 +136,42 @@ struct ContractChannel: Sendable, CustomTestStringConvertible {
         let secrets = contract.channel.secrets(reading: noFiles)
         #expect(secrets.contains { $0.contains(contract.secret) })
         let sent = try request(contract, notification([alert("A")]))
-        let shown = ([sent.url] + sent.headers.map(\.value) + [String(decoding: sent.body, as: UTF8.self)]).joined()
-        #expect(secrets.contains { shown.contains($0) }, "the secret is used")
+        #expect(secrets.contains { sent.shown.contains($0) }, "the secret is used")
+        #expect(!contract.channel.destination.contains(contract.secret))
     }
 
     @Test("answers are judged", arguments: ContractChannel.all)
-    func verdicts(contract: ContractChannel) {
-        #expect(contract.channel.verdict(on: contract.success) == .accepted)
-        for status in [408, 425, 429, 500, 502, 503, 504] {
-            guard case .retry = contract.channel.verdict(on: HTTPResponse(status: status)) else {
-                Issue.record("\(status) must be tried again")
+    func verdicts(contract: ContractChannel) throws {
+        let page = Page(notification([alert("A")]), key: "k")
+        func verdict(_ answer: ChannelAnswer) throws -> Verdict {
+            try contract.channel.judgement(on: answer, to: 0, of: page).0
+        }
+        /// An answer by its code: the same number of mail has another meaning.
+        func answer(_ code: Int) -> ChannelAnswer {
+            guard case .mail = contract.success else { return .http(HTTPResponse(status: code)) }
+            return .mail(MailReceipt(command: "DATA", answer: MailAnswer(code, "no")))
+        }
+        let isMail = contract.channel.kind == "email"
+        #expect(try verdict(contract.success) == .accepted)
+        for code in isMail ? [421, 450, 451, 452] : [408, 425, 429, 500, 502, 503, 504] {
+            guard case .retry = try verdict(answer(code)) else {
+                Issue.record("\(code) must be tried again")
                 continue
             }
         }
-        for status in [301, 400, 401, 403, 404, 410, 413, 422] {
-            guard case .refused = contract.channel.verdict(on: HTTPResponse(status: status)) else {
-                Issue.record("\(status) must not be tried again")
+        for code in isMail ? [500, 535, 550, 552, 554] : [301, 400, 401, 403, 404, 410, 413, 422] {
+            guard case .refused = try verdict(answer(code)) else {
+                Issue.record("\(code) must not be tried again")
                 continue
             }
         }
-        let page = HTTPResponse(status: 200, body: Array("<html>Please log in\n\u{1}</html>".utf8))
-        if contract.channel.kind != "webhook" {
-            guard case .retry(.badAnswer, _, let text) = contract.channel.verdict(on: page) else {
-                Issue.record("a proxy's page is no receipt")
-                return
-            }
-            #expect(text.hasSuffix("<html>Please log in  </html>"))
+        guard !isMail, contract.channel.kind != "webhook" else { return }
+        let login = HTTPResponse(status: 200, body: Array("<html>Please log in\n\u{1}</html>".utf8))
+        guard case .retry(.badAnswer, _, let text) = try verdict(.http(login)) else {
+            Issue.record("a proxy's page is no receipt")
+            return
         }
+        #expect(text.hasSuffix("<html>Please log in  </html>"))
     }
 
     private func find(_ path: ArraySlice<String>, in json: JSON) -> [String] {

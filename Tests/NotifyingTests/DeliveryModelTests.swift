@@ -32,6 +32,7 @@ private final class DeliveryModel {
     /// The same but for one receiver, `c`, which comes and goes.
     private static func text(withC: Bool) -> String {
         """
+        flapping: {episodes: 0}
         route:
           receiver: a
           group_by: [alertname]

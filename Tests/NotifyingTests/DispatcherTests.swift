@@ -16,14 +16,15 @@ final class World: Sendable {
 
     init(
         _ text: String, store: MemoryStore = MemoryStore(), seed: UInt64 = 1, start: Double = 1_000_000,
-        rules: Outbox.Rules = Outbox.Rules(), _ answer: @escaping @Sendable (HTTPRequest) -> FakeTransport.Answer
+        rules: Outbox.Rules = Outbox.Rules(), startDelay: Milliseconds = 0,
+        _ answer: @escaping @Sendable (HTTPRequest) -> FakeTransport.Answer
     ) throws {
         executor = SimulatedExecutor(seed: seed, start: at(start))
         self.store = store
         transport = FakeTransport(executor, answer)
         dispatcher = Dispatcher(
             try settings(text), store: store, clock: executor, transport: transport, random: SharedRandom(seed: seed),
-            externalURL: "http://v", files: noFiles, rules: rules)
+            externalURL: "http://v", files: noFiles, rules: rules, opening: at(start) + startDelay)
         executor.start { [dispatcher] in await dispatcher.run() }
     }
 

@@ -43,6 +43,7 @@ import Transport
         let expected = try #require(samples[sample]?[isOver ? 1 : 0]?["body"])
         var channel = WebhookChannel(url: Secret("http://receiver.test"))
         channel.maximumAlerts = sample == "webhook" ? 0 : 1
+        channel.texts.style = .alertmanager
         let sent = try channel.request(for: page(isOver: isOver), reading: noFiles)
         #expect(sent.body == expected.serialized(), "\(expected.text)")
     }

@@ -72,6 +72,51 @@ extension HTTPRequest {
     var json: JSON? { try? JSON(parsing: body) }
 }
 
+extension Channel {
+    /// The first step's request, which is HTTP's.
+    func request(for page: Page, reading files: @escaping Secret.FileReader) throws -> HTTPRequest {
+        guard case .http(let request) = try plan(for: page, reading: files).steps[0].request else {
+            throw CancellationError()
+        }
+        return request
+    }
+
+    /// What an answer to the first step means.
+    func verdict(on response: HTTPResponse) throws -> Verdict {
+        let page = Page(notification([alert("A")]), key: "k")
+        return try judgement(on: .http(response), to: 0, of: page).0
+    }
+
+    /// What an answer to a step means.
+    func judgement(on answer: ChannelAnswer, to index: Int, of page: Page) throws -> (Verdict, Receipt) {
+        verdict(on: answer, to: try plan(for: page, reading: noFiles).steps[index], of: page)
+    }
+}
+
+extension ChannelRequest {
+    /// Everything that goes over the network, as text.
+    var shown: String {
+        switch self {
+        case .http(let request):
+            ([request.url] + request.headers.map(\.value) + [String(decoding: request.body, as: UTF8.self)]).joined()
+        case .mail(let mail):
+            ([mail.sender] + mail.recipients + [String(decoding: mail.message, as: UTF8.self)]).joined()
+                + [mail.credentials?.password, mail.credentials?.secret].compactMap { try? $0?.reveal(noFiles) }
+                .joined()
+        }
+    }
+    var json: JSON? { if case .http(let request) = self { request.json } else { nil } }
+    /// A header of the request, or of the mail's message.
+    func header(_ name: String) -> String? {
+        switch self {
+        case .http(let request): return request.header(name)
+        case .mail(let mail):
+            let lines = String(decoding: mail.message, as: UTF8.self).split(separator: "\r\n")
+            return lines.first { $0.hasPrefix("\(name): ") }.map { String($0.dropFirst(name.count + 2)) }
+        }
+    }
+}
+
 let noFiles: Secret.FileReader = { _ in throw CancellationError() }
 
 func alert(
@@ -93,9 +138,11 @@ func notification(
     )
 }
 
-func settings(_ text: String) throws -> NotifyingSettings {
+func settings(
+    _ text: String, style: PageStyle = .evidence, files: SettingsFiles = .none
+) throws -> NotifyingSettings {
     let root = try SettingsDocument(text, file: "vedette.yaml").map()
-    let settings = try NotifyingSettings(from: root)
+    let settings = try NotifyingSettings(from: root, style: style, files: files)
     try root.takeMap("global")?.finish()
     try root.finish()
     return settings

@@ -1,5 +1,6 @@
 import Basics
 import Daemon
+import Synchronization
 import TestSupport
 import Testing
 import Web
@@ -56,5 +57,26 @@ import Web
         #expect(world.deliveries.count == 1)
         let later = try Journal(directory: "data/journal", files: world.files.afterKill())
         #expect(later.entries(of: "notifying.outbox").isEmpty)
+    }
+
+    @Test("a fault in any stage of a reload leaves every part on the old generation", arguments: ReloadStage.allCases)
+    func fault(stage: ReloadStage) async throws {
+        let world = SimulatedWorld(
+            seed: 9, configuration: DeliverySystemTests.configuration, rules: DeliverySystemTests.rules,
+            page: { _, _ in "load 1\n" })
+        world.shared.state.withLock { $0.reloadFault = stage }
+        try world.boot()
+        world.run(for: 3000)
+        world.files.put(
+            "etc/rules.yml", "groups: [{name: other, rules: [{alert: Other, expr: 'up == 1'}]}]")
+        let problem = await world.vedette?.reloadConfiguration()
+        #expect(problem == "no \(stage.rawValue) today")
+        #expect(Set(world.vedette?.generations.values.map(\.self) ?? []) == [1])
+        let answer = await world.vedette?.api.answer(APIRequest(path: "/api/v1/rules"))
+        let rules = String(decoding: answer?.body ?? [], as: UTF8.self)
+        #expect(rules.contains("Down") && !rules.contains("Other"))
+        world.shared.state.withLock { $0.reloadFault = nil }
+        #expect(await world.vedette?.reloadConfiguration() == nil)
+        #expect(Set(world.vedette?.generations.values.map(\.self) ?? []) == [2])
     }
 }

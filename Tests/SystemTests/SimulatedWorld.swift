@@ -30,6 +30,8 @@ final class SimulatedWorld {
             /// What Redis holds, and whether it is away.
             var redis: [String: String] = [:]
             var isRedisAway = false
+            /// The stage at which a reload fails.
+            var reloadFault: ReloadStage?
             /// What was done outside, in order: flags that were set, programs that ran.
             var effects: [(at: Timestamp, what: String)] = []
         }
@@ -109,6 +111,9 @@ final class SimulatedWorld {
                 do { try await clock.sleep(for: max(1, min(idle, fetcher.untilNext, 50))) } catch { return }
             }
         }
+        world.beforeReload = { [shared] stage in
+            if shared.state.withLock({ $0.reloadFault == stage }) { throw NoSuchDay(stage: stage) }
+        }
         world.runLong = { [replayHangs] _, work in if !replayHangs { work() } }
         let settings = try DaemonSettings(path: "etc/vedette.yaml", files: files)
         let vedette = try Vedette(
@@ -119,6 +124,11 @@ final class SimulatedWorld {
     }
 
     func run(for duration: Milliseconds) { executor.run(for: duration) }
+
+    struct NoSuchDay: Error, CustomStringConvertible {
+        var stage: ReloadStage
+        var description: String { "no \(stage.rawValue) today" }
+    }
 
     /// SIGKILL: what ran never runs again; the kernel keeps what it was given. The machine stays down for a while.
     func kill(downFor: Milliseconds) {

@@ -23,7 +23,7 @@ enum ImportTable {
         ("Workloads", ["Statistics", "Exposition", "SQL", "Settings"]),
         ("Notifying", ["Alerting", "Templates", "Transport"]),
         ("Web", ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"]),
-        ("Replay", ["Rules"]),
+        ("Replay", ["Rules", "Notifying"]),
         ("Daemon", ["Web"]),
         ("vedette", ["Daemon", "Replay"]),
     ]

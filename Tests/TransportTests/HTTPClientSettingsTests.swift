@@ -124,7 +124,7 @@ import Testing
         arguments: [
             (
                 "basic_auth: {username: a, username_file: b}",
-                "1:42: username_file: username is given too; keep one of the two"
+                "1:42: username_file: at most one of username & username_file must be configured; remove one of"
             ),
             ("authorization: {type: basic, credentials: hunter2}", "1:23: type: use basic_auth for it"),
             ("authorization: {type: Bearer}", "1:16: credentials is missing; it must be given"),

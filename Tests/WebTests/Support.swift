@@ -30,12 +30,16 @@ struct WebBench {
 
     init(
         rules: String = "groups: []", jobs: String = "scrape_configs: []", rollback: String = "{}",
-        allowsAdmin: Bool = false, readsStorage: Bool = false
+        allowsAdmin: Bool = false, readsStorage: Bool = false, notifying: String? = nil,
+        mode: MatcherMode = .fallback
     ) async throws {
         clock.advance(by: 600_000)
         let journal = AlertRecorder()
+        let settings = try notifying.map { text in
+            try NotifyingSettings(from: SettingsDocument(text, file: "v.yaml").map(), mode: mode)
+        }
         let dispatcher = Dispatcher(
-            .none, store: journal, clock: clock, transport: NoNetwork(), random: SharedRandom(seed: 1),
+            settings ?? .none, store: journal, clock: clock, transport: NoNetwork(), random: SharedRandom(seed: 1),
             externalURL: "http://vedette", files: { _ in [] })
         storage = try SeriesStore(directory: "s", settings: StorageSettings(), files: MemoryFiles(), clock: clock)
         storage.replayLog()
@@ -71,6 +75,11 @@ struct WebBench {
     ) async -> APIResponse {
         let query = parameters.map { "\($0.0.percentEncoded)=\($0.1.percentEncoded)" }.joined(separator: "&")
         return await api.answer(APIRequest(method: method, path: path, query: query, accept: accept))
+    }
+
+    /// The answer to a body of JSON.
+    func post(_ path: String, _ body: JSON) async -> APIResponse {
+        await api.answer(APIRequest(method: "POST", path: path, body: body.serialized()))
     }
 
     /// The status and the envelope.

@@ -156,39 +156,4 @@ extension API {
         let all = await context.rules.status().flatMap(\.alerts).filter { $0.state != .inactive }
         return .success(["alerts": .array(all.map(API.alert))])
     }
-
-    /// The delivery ledger: pages on their way, the last tries, and what was given up.
-    func pages() async -> APIResponse {
-        let snapshot = await context.dispatcher.snapshot()
-        let waiting = snapshot.outbox.map { entry -> JSON in
-            [
-                "id": .string(entry.id), "channel": .string(entry.channelID),
-                "created": .string("\(entry.createdAt)"), "attempts": .number(Double(entry.attempts)),
-                "unknownOutcomes": .number(Double(entry.unknownOutcomes)), "lastError": .string(entry.lastError),
-            ]
-        }
-        let dead = snapshot.deadLetters.map { letter -> JSON in
-            [
-                "id": .string(letter.entry.id), "channel": .string(letter.entry.channelID),
-                "time": .string("\(letter.diedAt)"), "reason": .string(letter.reason.rawValue),
-                "message": .string(letter.message),
-            ]
-        }
-        return .success([
-            "waiting": .array(waiting), "deliveries": .array(snapshot.deliveries.map(API.delivery)),
-            "deadLetters": .array(dead),
-        ])
-    }
-
-    private static func delivery(_ delivery: Delivery) -> JSON {
-        [
-            "time": .string("\(delivery.time)"), "receiver": .string(delivery.receiver),
-            "channel": .string(delivery.channelID), "kind": .string(delivery.kind),
-            "id": .string(delivery.notificationID), "groupKey": .string(delivery.groupKey),
-            "title": .string(delivery.title), "firing": .bool(delivery.isFiring),
-            "attempt": .number(Double(delivery.attempt)), "latencySeconds": .number(Double(delivery.latency) / 1000),
-            "outcome": .string(delivery.outcome.rawValue), "message": .string(delivery.message),
-            "nextTry": delivery.nextTry.map { .string("\($0)") } ?? .null,
-        ]
-    }
 }

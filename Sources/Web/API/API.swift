@@ -52,6 +52,8 @@ public struct APIContext: Sendable {
     public var storage: SeriesStore?
     /// Whether samples may be deleted over HTTP.
     public var allowsAdmin = false
+    /// What every path begins with, empty or as `/vedette`.
+    public var routePrefix = ""
     /// What the daemon tells of itself.
     public var runtime: @Sendable () -> RuntimeFacts = { RuntimeFacts() }
     /// How far the reading of earlier runs' log is.
@@ -110,6 +112,9 @@ public struct API: Sendable {
         "/api/vedette/v1/rollbacks": (["GET", "POST"], { try await $0.rollbacks($1) }),
         "/api/vedette/v1/rollbacks/plan": (["GET"], { try await $0.rollbackPlan($1) }),
         "/api/vedette/v1/rollbacks/status": (["GET"], { api, _ in await api.rollbackStatus() }),
+        "/api/vedette/v1/alerts/explain": (["GET"], { try await $0.explainAlert($1) }),
+        "/api/vedette/v1/alerts/history": (["GET"], { api, _ in await api.alertHistory() }),
+        "/api/vedette/v1/pages/dead": (["POST"], { try await $0.deadLetters($1) }),
         "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
         "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
         "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
@@ -124,7 +129,14 @@ public struct API: Sendable {
     ]
 
     /// Answers a request. A query runs on the executor of the calling task, which must be one that may be busy.
-    public func answer(_ request: APIRequest) async -> APIResponse {
+    public func answer(_ asked: APIRequest) async -> APIResponse {
+        var request = asked
+        if !context.routePrefix.isEmpty {
+            guard request.path.hasPrefix(context.routePrefix + "/") else {
+                return .text("404 page not found; everything is under \(context.routePrefix)/\n", status: 404)
+            }
+            request.path = String(request.path.dropFirst(context.routePrefix.count))
+        }
         do {
             if let route = API.routes[request.path] {
                 guard route.methods.contains(request.method) else { return .text("Method Not Allowed\n", status: 405) }
@@ -145,6 +157,7 @@ public struct API: Sendable {
                 }
                 return await workloads.forward(request)
             }
+            if request.path.hasPrefix("/api/v2/") { return try await alertmanager(request, request.path.dropFirst(8)) }
             let rollbacks = "/api/vedette/v1/rollbacks/"
             if request.path.hasPrefix(rollbacks) {
                 return try await rollback(String(request.path.dropFirst(rollbacks.count)), request)

@@ -20,7 +20,7 @@ public struct WebServer: Sendable {
     public typealias Handler = @Sendable (APIRequest) async -> APIResponse
 
     /// A request body longer than this is refused.
-    public static let bodyLimit = 8 << 20
+    public static func bodyLimit(_ path: String) -> Int { path == "/api/v2/alerts" ? 64 << 20 : 8 << 20 }
 
     /// A server that does not listen yet; port 0 takes any. `executor` tells on which threads a path is answered.
     public init(
@@ -56,10 +56,11 @@ public struct WebServer: Sendable {
         to request: Request, executor: ThreadPoolExecutor, handler: @escaping Handler
     ) async -> Response {
         let body: [UInt8]
+        let limit = bodyLimit(request.uri.path)
         do {
-            body = try await read(request.body)
+            body = try await read(request.body, limit)
         } catch is NIOTooManyBytesError {
-            return response(.text("the body is longer than \(bodyLimit) bytes\n", status: 413))
+            return response(.text("the body is longer than \(limit) bytes\n", status: 413))
         } catch {
             return response(.text("the body did not come within \(readLimit / 1000) s\n", status: 408))
         }
@@ -77,9 +78,9 @@ public struct WebServer: Sendable {
         return response(answer, compressed: await executor.start { Gzip.compress(answer.body) }.value)
     }
 
-    private static func read(_ body: RequestBody) async throws -> [UInt8] {
+    private static func read(_ body: RequestBody, _ limit: Int) async throws -> [UInt8] {
         try await withThrowingTaskGroup(of: [UInt8].self) { race in
-            race.addTask { Array(buffer: try await body.collect(upTo: bodyLimit)) }
+            race.addTask { Array(buffer: try await body.collect(upTo: limit)) }
             race.addTask {
                 try await SystemClock().sleep(for: readLimit)
                 throw CancellationError()

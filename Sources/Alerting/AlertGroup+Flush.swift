@@ -1,0 +1,148 @@
+internal import Basics
+internal import Model
+
+/// What a group tells at a look.
+///
+/// - Whatever was told as firing is told as over, also while a silence or a rule of inhibition holds it back: its
+///   receiver has it on the screen. Only a time interval that mutes the whole group puts that off until it ends.
+/// - What was held back and ended unseen is no news; it stands as over beside other news, as Alertmanager shows it.
+/// - What began and ended between two looks, held back by nothing, is told as firing and then as over.
+extension AlertGroup {
+    /// What a flush decided.
+    struct Flush {
+        var notifications: [Notification] = []
+        /// Members whose journalled state changed or ended.
+        var changed: [Labels] = []
+        var removed: [Labels] = []
+        /// Episodes that are over and of which nothing is owed any more.
+        var over: [Alert] = []
+    }
+
+    /// What a look finds, by what is told of it.
+    private struct Findings {
+        var firing: [Alert] = [], hasNews = false
+        /// Ends of what was told, ends of what was never told, ends of what was held back.
+        var toldEnds: [Alert] = [], untoldEnds: [Alert] = [], quietEnds: [Alert] = []
+
+        mutating func end(_ alert: Alert, wasTold: Bool, wasHeld: Bool, isHeld: Bool, isMuted: Bool) {
+            if wasTold {
+                if !isMuted { toldEnds.append(alert) }
+            } else if !wasHeld, !isHeld {
+                untoldEnds.append(alert)
+            } else if !isHeld {
+                quietEnds.append(alert)
+            }
+        }
+    }
+
+    /// What is to be told now; what it tells counts as told from here on. Call it at `nextFlush`, not before.
+    ///
+    /// - Parameters:
+    ///   - isMuted: Whether a time interval holds the whole group back.
+    ///   - isHeld: Whether a silence or a rule of inhibition holds an alert back.
+    mutating func flush(
+        now: Timestamp, flapping: Flapping = Flapping(), isMuted: Bool = false,
+        isHeld: (Labels) -> Bool = { _ in false }
+    ) -> Flush {
+        nextFlush = now + groupInterval
+        hasFlushed = true
+        var findings = Findings()
+        var held: Set<Labels> = []
+        for (labels, member) in members {
+            let isHeld = isMuted || isHeld(labels)
+            if isHeld { held.insert(labels) }
+            for ended in member.ended {
+                findings.end(
+                    ended.alert, wasTold: ended.wasTold, wasHeld: ended.wasHeld, isHeld: isHeld, isMuted: isMuted)
+            }
+            if let flap = member.flap, !flap.isSteady(member, flapping, now: now) {
+                guard !isHeld, !flap.isTold || !member.isResolved(at: now) else { continue }
+                findings.firing.append(flap.mark(member.alert, flapping))
+                findings.hasNews = findings.hasNews || !flap.isTold
+            } else if !member.isResolved(at: now) {
+                guard !isHeld else { continue }
+                findings.firing.append(member.alert)
+                findings.hasNews = findings.hasNews || !member.isTold || member.isHidden
+            } else {
+                findings.end(
+                    member.alert, wasTold: member.isTold, wasHeld: member.isHeld, isHeld: isHeld, isMuted: isMuted)
+            }
+        }
+        let notifications = notifications(findings, now: now)
+        return settle(notifications, held, flapping, isMuted: isMuted, now: now)
+    }
+
+    private mutating func notifications(_ findings: Findings, now: Timestamp) -> [Notification] {
+        let (firing, untold) = (findings.firing, findings.untoldEnds)
+        let isRepeatDue = !isRetired && !firing.isEmpty && (lastTold.map { now - $0 >= repeatInterval } ?? false)
+        let isNew = findings.hasNews || !untold.isEmpty
+        guard isNew || !findings.toldEnds.isEmpty || isRepeatDue else { return [] }
+        let ending: Notification.Reason = firing.isEmpty ? .allResolved : .someResolved
+        let reason: Notification.Reason =
+            isNew ? (lastTold == nil ? .first : .newAlerts) : findings.toldEnds.isEmpty ? .repeated : ending
+        lastTold = now
+        // What began and ended unseen is told as firing first, as it was decided, and as over right after.
+        var notifications = [
+            notification(
+                reason, firing: firing + untold, resolved: findings.toldEnds + findings.quietEnds, now: now)
+        ]
+        if !untold.isEmpty { notifications.append(notification(ending, firing: firing, resolved: untold, now: now)) }
+        return notifications
+    }
+
+    /// Marks what was told, and lets go of what is over.
+    private mutating func settle(
+        _ notifications: [Notification], _ held: Set<Labels>, _ flapping: Flapping, isMuted: Bool, now: Timestamp
+    ) -> Flush {
+        var flush = Flush(notifications: notifications)
+        let isSent = !notifications.isEmpty
+        for (labels, old) in members {
+            var member = old
+            let isHeld = held.contains(labels)
+            // Muted, an end that is owed waits.
+            flush.over += member.ended.filter { !isMuted || !$0.wasTold }.map(\.alert)
+            member.ended.removeAll { !isMuted || !$0.wasTold }
+            if let flap = member.flap {
+                let isUnseen = isHeld && !flap.isTold && member.isResolved(at: now)
+                if isUnseen || (!isMuted && flap.isSteady(member, flapping, now: now)) { member.flap = nil }
+            }
+            let isOver = member.isResolved(at: now) && member.flap == nil
+            if isOver, !(isMuted && (member.isTold || !member.ended.isEmpty)) {
+                members[labels] = nil
+                flush.removed.append(labels)
+                flush.over.append(member.alert)
+                continue
+            }
+            if isHeld {
+                if !member.isTold { member.isHeld = true } else if isSent { member.isHidden = true }
+            } else if isSent {
+                (member.isTold, member.isHeld, member.isHidden) = (true, false, false)
+                member.flap?.isTold = true
+            }
+            if isSent { member.isDirty = false }
+            guard member != old || (isSent && old.isDirty) else { continue }
+            members[labels] = member
+            flush.changed.append(labels)
+        }
+        return flush
+    }
+
+    private mutating func notification(
+        _ reason: Notification.Reason, firing: [Alert], resolved: [Alert], now: Timestamp
+    ) -> Notification {
+        sequence += 1
+        var hash = FNV1a()
+        hash.combine(id)
+        let shown = firing.map { alert in
+            var alert = alert
+            alert.endsAt = nil
+            return Notification.Item(alert, isResolved: false)
+        }
+        var notification = Notification(
+            id: "\(hexadecimal(hash.value))-\(createdAt.milliseconds)-\(sequence)", groupID: id, groupKey: key,
+            receiver: receiver, reason: reason, groupLabels: labels,
+            items: shown + resolved.map { Notification.Item($0, isResolved: true) }, decidedAt: now)
+        notification.routeLabels = routeLabels
+        return notification
+    }
+}

@@ -1,0 +1,239 @@
+internal import Alerting
+internal import Basics
+internal import Model
+internal import Notifying
+
+extension API {
+    // MARK: Taking
+
+    /// Alerts from outside. The good ones of a list are taken though others are refused.
+    func postAlerts(_ request: APIRequest) async throws -> APIResponse {
+        let (timeout, settings) = await context.dispatcher.posting()
+        let now = context.clock.now()
+        let posted = try PostedAlerts(request.body, resolveTimeout: timeout, mode: settings.matcherMode, now: now)
+        if !posted.alerts.isEmpty { await context.dispatcher.receive(posted.alerts, invalid: posted.mistakes.count) }
+        guard posted.mistakes.isEmpty else {
+            throw AlertmanagerError.bad(posted.mistakes.joined(separator: "; "))
+        }
+        return APIResponse(contentType: "application/json", body: [])
+    }
+
+    // MARK: Showing
+
+    /// What a list of alerts is narrowed by.
+    struct AlertFilter {
+        var matchers: [Matcher], receiverMatchers: [Matcher]
+        var receiver: SearchPattern?
+        var active: Bool, silenced: Bool, inhibited: Bool, muted: Bool
+
+        func takes(_ labels: Labels, _ status: AlertStatus, isMuted: Bool) -> Bool {
+            guard matchers.allSatisfy({ $0.matches(labels) }) else { return false }
+            if !active, !status.isSuppressed, !isMuted { return false }
+            if !silenced, !status.silencedBy.isEmpty { return false }
+            if !inhibited, !status.inhibitedBy.isEmpty { return false }
+            return muted || !isMuted
+        }
+
+        func takes(receiver name: String) -> Bool { receiver?.isFound(in: name) ?? true }
+    }
+
+    private func alertFilter(_ request: APIRequest, _ settings: AlertingSettings) throws -> AlertFilter {
+        var filter = AlertFilter(
+            matchers: try matchers(request, "filter", settings),
+            receiverMatchers: try matchers(request, "receiver_matchers", settings),
+            active: try flag(request, "active"), silenced: try flag(request, "silenced"),
+            inhibited: try flag(request, "inhibited"), muted: try flag(request, "muted"))
+        if let text = request.parameter("receiver") {
+            do {
+                filter.receiver = try SearchPattern("^(?:\(text))$")
+            } catch {
+                throw AlertmanagerError.bad("failed to parse receiver param: \(AlertmanagerError.expression(error))")
+            }
+        }
+        return filter
+    }
+
+    /// Every alert that fires, each once, by fingerprint; what holds it back is looked up now.
+    func alertList(_ request: APIRequest) async throws -> APIResponse {
+        let (alerting, now) = (await context.dispatcher.alerting(), context.clock.now())
+        let filter = try alertFilter(request, alerting.settings)
+        let known = await receiverLabels(filter)
+        var writer = AlertWriter(alerting, now: now)
+        var shown: [(fingerprint: UInt64, member: AlertGroup.Member, status: AlertStatus, receivers: [String])] = []
+        var seen: Set<Labels> = []
+        for group in alerting.groups.values {
+            for (labels, member) in group.members where !member.isResolved(at: now) && seen.insert(labels).inserted {
+                let receivers = alerting.settings.tree.matches(labels).map(\.receiver)
+                guard receivers.contains(where: filter.takes(receiver:)),
+                    known.map({ !$0.isDisjoint(with: receivers) }) ?? true
+                else { continue }
+                let status = writer.status(of: labels)
+                guard filter.takes(labels, status, isMuted: false) else { continue }
+                shown.append((labels.fingerprint, member, status, receivers))
+            }
+        }
+        shown.sort { $0.fingerprint < $1.fingerprint }
+        writer.open("[")
+        for (place, one) in shown.enumerated() {
+            writer.write(one.member, one.fingerprint, one.status, one.receivers, mutes: [], isFirst: place == 0)
+        }
+        writer.close("]\n")
+        return APIResponse(contentType: "application/json", body: writer.body)
+    }
+
+    /// The groups with what fires in them.
+    func alertGroups(_ request: APIRequest) async throws -> APIResponse {
+        let (alerting, now) = (await context.dispatcher.alerting(), context.clock.now())
+        let filter = try alertFilter(request, alerting.settings)
+        let known = await receiverLabels(filter)
+        var writer = AlertWriter(alerting, now: now)
+        writer.open("[")
+        var isFirst = true
+        let groups = alerting.groups.values.filter {
+            filter.takes(receiver: $0.receiver) && known?.contains($0.receiver) ?? true
+        }
+        for group in groups.sorted(by: { $0.labels == $1.labels ? $0.receiver < $1.receiver : $0.labels < $1.labels }) {
+            let mutes = alerting.mutes(of: group, now: now)
+            var shown: [(item: Notification.Item, member: AlertGroup.Member, status: AlertStatus)] = []
+            for (labels, member) in group.members where !member.isResolved(at: now) {
+                let status = writer.status(of: labels)
+                guard filter.takes(labels, status, isMuted: !mutes.isEmpty) else { continue }
+                shown.append((Notification.Item(member.alert, isResolved: false), member, status))
+            }
+            guard !shown.isEmpty else { continue }
+            shown.sort { $0.item.isBefore($1.item) }
+            writer.group(group, isFirst: isFirst)
+            isFirst = false
+            for (place, one) in shown.enumerated() {
+                let labels = one.member.alert.labels
+                let receivers = alerting.settings.tree.matches(labels).map(\.receiver)
+                writer.write(
+                    one.member, labels.fingerprint, one.status, receivers, mutes: mutes, isFirst: place == 0)
+            }
+            writer.close("]}")
+        }
+        writer.close("]\n")
+        return APIResponse(contentType: "application/json", body: writer.body)
+    }
+
+    /// The names of receivers whose labels fulfil the filter; nil: it does not ask.
+    private func receiverLabels(_ filter: AlertFilter) async -> Set<String>? {
+        guard !filter.receiverMatchers.isEmpty else { return nil }
+        return Set(
+            await context.dispatcher.receivers().filter { receiver in
+                filter.receiverMatchers.allSatisfy { $0.matches(Labels(receiver.labels)) }
+            }.map(\.name))
+    }
+}
+
+/// Writes alerts into a body, without a tree of values between: a list may hold a hundred thousand.
+struct AlertWriter {
+    private(set) var body: [UInt8] = []
+    private let alerting: AlertGroups
+    private let lookup: AlertGroups.StatusLookup
+    private let now: Timestamp
+
+    init(_ alerting: AlertGroups, now: Timestamp) {
+        (self.alerting, self.now) = (alerting, now)
+        lookup = alerting.statusLookup(now: now)
+    }
+
+    func status(of labels: Labels) -> AlertStatus { lookup.status(of: labels) }
+
+    mutating func open(_ text: StaticString) { put(text) }
+    mutating func close(_ text: StaticString) { put(text) }
+    private mutating func put(_ text: StaticString) {
+        text.withUTF8Buffer { unsafe body.append(contentsOf: $0) }
+    }
+
+    mutating func group(_ group: AlertGroup, isFirst: Bool) {
+        if !isFirst { body.append(UInt8(ascii: ",")) }
+        put(#"{"labels":"#)
+        write(group.labels)
+        if !group.routeLabels.isEmpty {
+            put(#","routeLabels":"#)
+            JSON(group.routeLabels).write(to: &body)
+        }
+        put(#","receiver":{"name":"#)
+        JSON.write(group.receiver, to: &body)
+        put(#"},"alerts":["#)
+    }
+
+    mutating func write(
+        _ member: AlertGroup.Member, _ fingerprint: UInt64, _ status: AlertStatus, _ receivers: [String],
+        mutes: [String], isFirst: Bool
+    ) {
+        let alert = member.alert
+        if !isFirst { body.append(UInt8(ascii: ",")) }
+        put(#"{"annotations":"#)
+        write(alert.annotations)
+        put(#","endsAt":"#)
+        // An alert of our own fires until we say otherwise; a client wants an end all the same.
+        write(alert.endsAt ?? now + 300_000)
+        put(#","fingerprint":""#)
+        body += hexadecimal(fingerprint).utf8
+        put(#"","receivers":["#)
+        for (place, receiver) in receivers.enumerated() {
+            put(place == 0 ? #"{"name":"# : #",{"name":"#)
+            JSON.write(receiver, to: &body)
+            body.append(UInt8(ascii: "}"))
+        }
+        put(#"],"startsAt":"#)
+        write(alert.startsAt)
+        put(#","status":{"inhibitedBy":"#)
+        write(status.inhibitedBy)
+        put(#","mutedBy":"#)
+        write(mutes)
+        put(#","silencedBy":"#)
+        write(status.silencedBy)
+        put(status.isSuppressed || !mutes.isEmpty ? #","state":"suppressed"},"# : #","state":"active"},"#)
+        put(#""updatedAt":"#)
+        write(member.updatedAt)
+        if !alert.generatorURL.isEmpty {
+            put(#","generatorURL":"#)
+            JSON.write(alert.generatorURL, to: &body)
+        }
+        put(#","labels":"#)
+        write(alert.labels)
+        body.append(UInt8(ascii: "}"))
+    }
+
+    private mutating func write(_ texts: [String]) {
+        body.append(UInt8(ascii: "["))
+        for (place, text) in texts.enumerated() {
+            if place > 0 { body.append(UInt8(ascii: ",")) }
+            JSON.write(text, to: &body)
+        }
+        body.append(UInt8(ascii: "]"))
+    }
+
+    private mutating func write(_ labels: Labels) {
+        body.append(UInt8(ascii: "{"))
+        for (place, label) in labels.sorted.enumerated() {
+            if place > 0 { body.append(UInt8(ascii: ",")) }
+            JSON.write(label.name, to: &body)
+            body.append(UInt8(ascii: ":"))
+            JSON.write(label.value, to: &body)
+        }
+        body.append(UInt8(ascii: "}"))
+    }
+
+    private mutating func write(_ texts: [String: String]) {
+        body.append(UInt8(ascii: "{"))
+        var isFirst = true
+        for (name, value) in texts.count > 1 ? texts.sorted(by: { $0.key < $1.key }) : Array(texts) {
+            if !isFirst { body.append(UInt8(ascii: ",")) }
+            isFirst = false
+            JSON.write(name, to: &body)
+            body.append(UInt8(ascii: ":"))
+            JSON.write(value, to: &body)
+        }
+        body.append(UInt8(ascii: "}"))
+    }
+
+    private mutating func write(_ moment: Timestamp) {
+        body.append(UInt8(ascii: "\""))
+        body += moment.rfc3339().utf8
+        body.append(UInt8(ascii: "\""))
+    }
+}
