@@ -25,14 +25,14 @@ extension Dispatcher {
         var replayed = 0
         for (index, letter) in letters.enumerated() {
             let notification = letter.entry.notification
-            let told = groups.groups[notification.groupID].map { $0.lastTold ?? .distantPast } ?? .distantFuture
-            let isClosedLater = letters[(index + 1)...].contains {
-                $0.entry.channelID == letter.entry.channelID && !$0.entry.notification.isFiring
-                    && $0.entry.notification.groupID == notification.groupID
-            }
+            let group = groups.groups[notification.groupID]
+            // A group of the same name that began later is another one.
+            let told = group.map { max($0.lastTold ?? .distantPast, $0.createdAt) } ?? .distantFuture
+            let isClosedLater = letters[(index + 1)...].contains { $0.closes(letter) }
             guard
                 let made = outbox.replay(
-                    letter.entry.id, isOld: told > notification.decidedAt,
+                    letter.entry.id, isOld: told > notification.decidedAt || outbox.isToldSince(letter),
+                    isAside: group != nil,
                     end: isClosedLater ? nil : end(of: letter.entry, now: now), now: now)
             else { continue }
             changes += made
@@ -53,14 +53,18 @@ extension Dispatcher {
         else { return nil }
         let members = groups.groups[notification.groupID]?.members ?? [:]
         var isNeeded = false
-        for index in notification.items.indices where members[notification.items[index].alert.labels] == nil {
+        for index in notification.items.indices {
+            // A later episode of the alert is not the one that this page tells of.
+            let alert = notification.items[index].alert
+            guard members[alert.labels]?.alert.startsAt != alert.startsAt else { continue }
             guard !notification.items[index].isResolved else { continue }
             notification.items[index].alert.endsAt = max(now, notification.items[index].alert.startsAt + 1)
             notification.items[index].isResolved = true
             isNeeded = true
         }
         guard isNeeded else { return nil }
-        notification.id += "-end"
+        // Each replay has its own: what closed an earlier one is not the same page.
+        notification.id += "-end-\(now.milliseconds)"
         notification.reason = notification.isFiring ? .someResolved : .allResolved
         notification.decidedAt = now
         return notification
@@ -94,5 +98,20 @@ extension Dispatcher {
             pathAlerts.end(channelID, only: PathAlerts.refused, now: now)
         }
         return groups.take(ended, now: now)
+    }
+}
+
+extension DeadLetter {
+    /// Whether it tells the end of all that another one tells to fire.
+    fileprivate func closes(_ other: DeadLetter) -> Bool {
+        let (end, begin) = (entry.notification, other.entry.notification)
+        guard entry.channelID == other.entry.channelID, end.groupID == begin.groupID, !end.isFiring else {
+            return false
+        }
+        // An owed end knows no more than its group.
+        guard !end.items.isEmpty else { return true }
+        return begin.firing.allSatisfy { alert in
+            end.resolved.contains { $0.labels == alert.labels && $0.startsAt == alert.startsAt }
+        }
     }
 }

@@ -54,9 +54,9 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         groups = AlertGroups(settings.alerting, opening: opening)
         outbox = Outbox(rules: rules)
         figures.begin(settings)
+        let receivers = Outbox.divertedReceivers(in: store).union(settings.receivers.keys)
         let restored = groups.restore(
-            from: store, receivers: Set(settings.receivers.keys), zones: settings.zones,
-            grace: settings.resolveTimeout, now: now)
+            from: store, receivers: receivers, zones: settings.zones, grace: settings.resolveTimeout, now: now)
         let pages = outbox.restore(from: store, paths: Dispatcher.paths(settings, channels, [:]), now: now)
         figures.unreadable.add(restored.unreadable + pages.unreadable)
         if pages.unknown > 0 { figures.unknown.add(["channel": "restart"], pages.unknown) }
@@ -161,6 +161,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         figures.begin(settings)
         var changes = settle(now: now)
         let names = Set(settings.receivers.keys).union(leaving.values.map(\.receiver))
+            .union(outbox.diversions.values.map(\.receiver))
         changes += groups.replace(settings.alerting, receivers: names, now: now)
         changes += outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
         changes += outbox.forgetStandings(except: { [groups] in groups.groups[$0] != nil }, now: now)

@@ -59,10 +59,14 @@ public struct Delivery: Sendable, Hashable {
     init(_ entry: OutboxEntry, _ outcome: Outcome, _ message: String = "", receiver: String, now: Timestamp) {
         (time, self.receiver, channelID, self.outcome) = (now, receiver, entry.channelID, outcome)
         kind = Delivery.kind(entry.channelID)
-        (notificationID, groupKey) = (entry.notification.id, truncated(entry.notification.groupKey, to: 300))
+        (notificationID, groupKey) = (
+            entry.notification.id, truncated(entry.notification.groupKey, to: Delivery.longestKey)
+        )
         (title, self.message) = (truncated(entry.title, to: 200), truncated(message, to: 400))
         (isFiring, attempt, standsInFor) = (entry.notification.isFiring, entry.attempts, entry.standsInFor)
     }
+
+    static let longestKey = 300
 
     /// The kind in a channel's id.
     static func kind(_ channelID: String) -> String {

@@ -15,24 +15,19 @@ extension Outbox {
     mutating func handOver(_ entry: OutboxEntry, _ why: String, isOver: Bool = false, now: Timestamp) -> Bool {
         let receiver = path(entry.channelID).receiver
         let group = entry.notification.groupID
-        guard entry.notification.isFiring, let fallback = path(entry.channelID).fallback,
+        guard entry.notification.isFiring, !entry.isOld, !entry.isAside, let fallback = path(entry.channelID).fallback,
             channels[fallback.receiver]?.isEmpty == false
         else { return false }
         var diversion =
             diversions[Diversion.key(group, receiver)]
             ?? Diversion(groupID: group, receiver: receiver, fallback: fallback.receiver)
         if !diversion.fallbacks.contains(fallback.receiver) { diversion.fallbacks.append(fallback.receiver) }
-        (diversion.isOver, _) = (false, diversion.through.insert(entry.channelID))
+        diversion.through.insert(entry.channelID)
         diversions[diversion.key] = diversion
+        changes.append(diversion.change())
         record(entry, .handedOver, "to \(fallback.receiver): \(why)", now: now)
         events.append(.handedOver(receiver: receiver, fallback: fallback.receiver))
-        let standsInFor = entry.standsInFor ?? receiver
-        // Ends that wait behind it would find the diversion only now.
-        for id in lanes.pages(of: group, through: entry.channelID) {
-            guard let other = entries[id], other.id == entry.id || other.sequence > entry.sequence else { continue }
-            guard other.id == entry.id || other.notification.items.contains(where: \.isResolved) else { continue }
-            give(other.notification, (other.title, other.severity), from: receiver, standsInFor: standsInFor, now: now)
-        }
+        giveAll(of: group, from: receiver, now: now)
         return cancel(entry, isOver: isOver, now: now)
     }
 
@@ -40,7 +35,6 @@ extension Outbox {
     private mutating func cancel(_ entry: OutboxEntry, isOver: Bool, now: Timestamp) -> Bool {
         let isTold = standings[Standing.key(entry.notification.groupID, entry.channelID)] != nil
         if isTold, entry.notification.items.contains(where: \.isResolved) {
-            guard !isOver else { return false }
             update(entry.id) { $0.isHandedOver = true }
             return false
         }
@@ -59,46 +53,76 @@ extension Outbox {
         changes.append(entry.change())
     }
 
-    /// Queues a notification for those who were told in a receiver's place, each once, and on along their own
-    /// fallbacks.
-    private mutating func give(
-        _ notification: Notification, _ text: (title: String, severity: Severity), from receiver: String,
-        standsInFor: String, now: Timestamp
-    ) {
+    /// Gives the fallback all that a receiver's channels still have of a group, in order: what was left out now would
+    /// come there later, after its own end.
+    private mutating func giveAll(of group: String, from receiver: String, now: Timestamp) {
+        let ids = (channels[receiver] ?? []).flatMap { lanes.pages(of: group, through: $0) }
+        let pending = ids.compactMap { entries[$0] }.filter { !$0.isOld && !$0.isAside }.sorted {
+            $0.sequence < $1.sequence
+        }
+        for entry in pending { give(entry, from: receiver, now: now) }
+    }
+
+    /// Queues a notification for those who are told in a receiver's place, each once, and on along their own fallbacks.
+    private mutating func give(_ page: OutboxEntry, from receiver: String, now: Timestamp) {
+        let notification = page.notification
         guard var diversion = diversions[Diversion.key(notification.groupID, receiver)] else { return }
-        let fresh = diversion.fallbacks.filter { diversion.give(notification.id, to: $0) }
-        if !notification.isFiring { diversion.isOver = true }
+        let fresh = diversion.fallbacks.filter { fallback in
+            // By another way round it may have come there before.
+            diversion.give(notification.id, to: fallback)
+                && !ledger.all.contains { $0.notificationID == notification.id && $0.receiver == fallback }
+        }
+        guard !fresh.isEmpty else { return }
+        diversion.isOver = !notification.isFiring
         diversions[diversion.key] = diversion
         changes.append(diversion.change())
         for fallback in fresh {
+            var copy = page
             for channelID in channels[fallback] ?? [] where wants(channelID, notification) {
                 guard path(channelID).sendsResolved || !notification.tellsOnlyEnds else { continue }
-                var entry = OutboxEntry(notification, text, channelID: channelID, sequence: nextSequence, now: now)
-                entry.standsInFor = standsInFor
-                insert(entry, now: now)
+                copy = OutboxEntry(
+                    notification, (page.title, page.severity), channelID: channelID, sequence: nextSequence, now: now)
+                copy.standsInFor = page.standsInFor ?? receiver
+                insert(copy, now: now)
             }
-            if notification.items.contains(where: \.isResolved) {
-                give(notification, text, from: fallback, standsInFor: standsInFor, now: now)
-            }
+            follow(copy, from: fallback, now: now)
         }
     }
 
     /// Tells of ends whoever stood in for a receiver.
-    mutating func follow(
-        _ notification: Notification, _ text: (title: String, severity: Severity), from receiver: String, now: Timestamp
-    ) {
+    mutating func follow(_ page: OutboxEntry, from receiver: String, now: Timestamp) {
+        let notification = page.notification
         guard var diversion = diversions[Diversion.key(notification.groupID, receiver)] else { return }
-        guard notification.items.contains(where: \.isResolved) else {
+        guard notification.items.contains(where: \.isResolved) || !notification.isFiring else {
             // It fires again before its end was told everywhere.
-            if diversion.isOver, notification.isFiring {
+            if diversion.isOver {
                 diversion.isOver = false
                 diversions[diversion.key] = diversion
                 changes.append(diversion.change())
             }
             return
         }
-        give(notification, text, from: receiver, standsInFor: receiver, now: now)
+        giveAll(of: notification.groupID, from: receiver, now: now)
+        give(page, from: receiver, now: now)
         endDiversion(of: notification.groupID, from: receiver)
+    }
+
+    /// Notes that a replayed page tells somebody in a receiver's place of a group that goes on.
+    mutating func divert(_ entry: OutboxEntry, from receiver: String) {
+        let fallback = path(entry.channelID).receiver
+        var diversion =
+            diversions[Diversion.key(entry.notification.groupID, receiver)]
+            ?? Diversion(groupID: entry.notification.groupID, receiver: receiver, fallback: fallback)
+        if !diversion.fallbacks.contains(fallback) { diversion.fallbacks.append(fallback) }
+        _ = diversion.give(entry.notification.id, to: fallback)
+        diversion.isOver = false
+        diversions[diversion.key] = diversion
+        changes.append(diversion.change())
+    }
+
+    /// Receivers for which somebody stands in, by what a store holds: their groups are needed for the ends.
+    static func divertedReceivers(in store: any StateStore) -> Set<String> {
+        Set(store.entries(of: Diversion.table).values.compactMap { Diversion($0)?.receiver })
     }
 
     /// Lets go of a diversion when all is over and the receiver's own channels have nothing of the group any more.
@@ -114,7 +138,7 @@ extension Outbox {
     /// Whether a page tells nothing but the end of what this channel was never told.
     func isNeedless(_ entry: OutboxEntry) -> Bool {
         let notification = entry.notification
-        guard !notification.isFiring, entry.unknownOutcomes == 0, !diversions.isEmpty,
+        guard entry.endsGroup, entry.attempts == 0, !diversions.isEmpty,
             let diversion = diversions[Diversion.key(notification.groupID, path(entry.channelID).receiver)]
         else { return false }
         return diversion.through.contains(entry.channelID)

@@ -8,21 +8,41 @@ extension Outbox {
     ///
     /// - Parameters:
     ///   - isOld: Whether its group was told newer things since, so that the page must say when it was decided.
+    ///   - isAside: Whether the group still goes on.
     ///   - end: What closes it when what it tells is over already; goes right behind it.
     /// - Returns: Nil when there is no such letter or its channel is not configured.
-    public mutating func replay(_ id: String, isOld: Bool, end: Notification?, now: Timestamp) -> [StateChange]? {
+    public mutating func replay(
+        _ id: String, isOld: Bool, isAside: Bool, end: Notification?, now: Timestamp
+    ) -> [StateChange]? {
         guard let index = deadLetters.firstIndex(where: { $0.entry.id == id }), entries[id] == nil,
             let path = paths[deadLetters[index].entry.channelID], !path.isLeaving
         else { return nil }
         let letter = deadLetters.remove(at: index)
         changes.append(StateChange(table: DeadLetter.table, key: id, value: nil))
-        insert(OutboxEntry(letter.entry, sequence: nextSequence, isOld: isOld, now: now), as: .replayed, now: now)
+        var entry = OutboxEntry(letter.entry, sequence: nextSequence, now: now)
+        // What waits there already is newer, and goes first.
+        let pending = lanes.pages(of: letter.entry.notification.groupID, through: letter.entry.channelID)
+        (entry.isOld, entry.isAside) = (isOld || !pending.isEmpty, isAside)
+        insert(entry, as: .replayed, now: now)
+        let receiver = letter.entry.notification.receiver
+        if isAside, entry.notification.isFiring, path.receiver != receiver { divert(entry, from: receiver) }
         if let end {
             let text = (end.title, end.severity)
-            insert(
-                OutboxEntry(end, text, channelID: letter.entry.channelID, sequence: nextSequence, now: now), now: now)
+            var closing = OutboxEntry(
+                end, text, channelID: letter.entry.channelID, sequence: nextSequence, now: now)
+            closing.isAside = isAside
+            insert(closing, now: now)
         }
         return drain()
+    }
+
+    /// Whether the letter's channel was told of its group since the letter died, as far as the ledger knows.
+    func isToldSince(_ letter: DeadLetter) -> Bool {
+        let groupKey = truncated(letter.entry.notification.groupKey, to: Delivery.longestKey)
+        return ledger.all.contains { line in
+            (line.outcome == .accepted || line.outcome == .unknown) && line.time >= letter.diedAt
+                && line.channelID == letter.entry.channelID && line.groupKey == groupKey
+        }
     }
 
     /// Throws a dead letter away; nil when there is no such letter.
@@ -37,11 +57,11 @@ extension Outbox {
 
 extension OutboxEntry {
     /// A dead letter's page on its way again.
-    init(_ dead: OutboxEntry, sequence: Int, isOld: Bool, now: Timestamp) {
+    init(_ dead: OutboxEntry, sequence: Int, now: Timestamp) {
         self.init(
             dead.notification, (dead.title, dead.severity), channelID: dead.channelID, sequence: sequence,
             now: dead.createdAt)
-        (queuedAt, self.isOld, progress, standsInFor) = (now, isOld, dead.progress, dead.standsInFor)
-        (attempts, unknownOutcomes) = (dead.attempts, dead.unknownOutcomes)
+        (queuedAt, progress, standsInFor) = (now, dead.progress, dead.standsInFor)
+        (attempts, unknownOutcomes, isHandedOver) = (dead.attempts, dead.unknownOutcomes, dead.isHandedOver)
     }
 }

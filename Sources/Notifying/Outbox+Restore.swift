@@ -39,6 +39,8 @@ extension Outbox {
             take(up: entry, now: now)
         }
         deadLetters = read(DeadLetter.table, DeadLetter.init)
+        // New pages come after the letters, whose order a replay keeps.
+        nextSequence = max(nextSequence, (deadLetters.map(\.entry.sequence).max() ?? -1) + 1)
         deadLetters.sort { ($0.diedAt, $0.entry.sequence) < ($1.diedAt, $1.entry.sequence) }
         return (unknown, unreadable, replace(paths, now: now))
     }

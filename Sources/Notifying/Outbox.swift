@@ -144,7 +144,10 @@ public struct Outbox: Sendable {
             if notification.reason == .repeated, isBusy { continue }
             insert(OutboxEntry(notification, text, channelID: channelID, sequence: nextSequence, now: now), now: now)
         }
-        follow(notification, text, from: notification.receiver, now: now)
+        if !diversions.isEmpty {
+            let page = OutboxEntry(notification, text, channelID: "", sequence: nextSequence, now: now)
+            follow(page, from: notification.receiver, now: now)
+        }
         return drain()
     }
 
@@ -338,8 +341,9 @@ public struct Outbox: Sendable {
         events.append(.refused(entry, reason, message))
         if entry.endsWithTry { return remove(entry, now: now) }
         if !entry.isHandedOver, handOver(entry, message, isOver: true, now: now) { return }
-        bury(entry, reason, message, now: now)
-        remove(entry, now: now)
+        let left = entries[entry.id] ?? entry
+        bury(left, reason, message, now: now)
+        remove(left, now: now)
     }
 
     /// Lets an entry go and its group's next one forward.
@@ -353,7 +357,7 @@ public struct Outbox: Sendable {
             uses[entry.notification.id] = nil
             changes.append(StateChange(table: OutboxEntry.pagesTable, key: entry.notification.id, value: nil))
         }
-        if !entry.notification.isFiring { forget(Standing.key(group, entry.channelID)) }
+        if entry.endsGroup { forget(Standing.key(group, entry.channelID)) }
         if let next = lanes.remove(entry.id, group: group, channelID: entry.channelID), let following = entries[next] {
             lineUp(following, now: now)
         }

@@ -42,6 +42,8 @@ public struct OutboxEntry: Sendable, Hashable {
     public internal(set) var isHandedOver = false
     /// Whether it is sent after newer pages of its group: a replayed dead letter.
     public internal(set) var isOld = false
+    /// Whether it stands outside of its group's course: a replay while the group goes on.
+    var isAside = false
     /// What the channel wanted to be remembered of it.
     var progress: [String: String] = [:]
     /// Whether the destination asked for the pause that it waits for.
@@ -57,6 +59,9 @@ public struct OutboxEntry: Sendable, Hashable {
         (self.notification, self.channelID, self.sequence) = (notification, channelID, sequence)
         (title, severity, createdAt, queuedAt) = (text.title, text.severity, now, now)
     }
+
+    /// Whether all of the group is over when it is told.
+    var endsGroup: Bool { !notification.isFiring && !isAside }
 
     /// The order among groups: the worst severity first.
     var rank: Int { severity.rawValue }
@@ -82,6 +87,7 @@ public struct OutboxEntry: Sendable, Hashable {
         if let standsInFor { members.append(JSON.Member("standsInFor", .string(standsInFor))) }
         for (name, value) in [
             ("handedOver", isHandedOver), ("old", isOld), ("pause", isPaused), ("last", endsWithTry),
+            ("aside", isAside),
         ] where value {
             members.append(JSON.Member(name, true))
         }
@@ -113,6 +119,7 @@ public struct OutboxEntry: Sendable, Hashable {
         (queuedAt, standsInFor) = (json["queuedAt"]?.timestamp ?? createdAt, json["standsInFor"]?.string)
         (isHandedOver, isOld) = (json["handedOver"]?.bool ?? false, json["old"]?.bool ?? false)
         (isPaused, endsWithTry) = (json["pause"]?.bool ?? false, json["last"]?.bool ?? false)
+        isAside = json["aside"]?.bool ?? false
         progress = json["progress"]?.strings ?? [:]
         if json["sending"]?.bool == true {
             state = .sending
