@@ -21,6 +21,8 @@ extension AlertGroup {
     /// What a look finds, by what is told of it.
     private struct Findings {
         var firing: [Alert] = [], hasNews = false
+        /// Whether any of them is the group's own.
+        var hasOwn = false
         /// Ends of what was told, ends of what was never told, ends of what was held back.
         var toldEnds: [Alert] = [], untoldEnds: [Alert] = [], quietEnds: [Alert] = []
 
@@ -58,11 +60,13 @@ extension AlertGroup {
             if let flap = member.flap, !flap.isSteady(member, flapping, now: now) {
                 guard !isHeld, !flap.isTold || !member.isResolved(at: now) else { continue }
                 findings.firing.append(flap.mark(member.alert, flapping))
+                findings.hasOwn = findings.hasOwn || !member.isStray
                 findings.hasNews = findings.hasNews || !flap.isTold
             } else if !member.isResolved(at: now) {
                 guard !isHeld else { continue }
                 findings.firing.append(member.alert)
-                findings.hasNews = findings.hasNews || !member.isTold || member.isHidden
+                findings.hasOwn = findings.hasOwn || !member.isStray
+                findings.hasNews = findings.hasNews || !member.isTold || (member.isHidden && !member.isStray)
             } else {
                 findings.end(
                     member.alert, wasTold: member.isTold, wasHeld: member.isHeld, isHeld: isHeld, isMuted: isMuted)
@@ -74,7 +78,7 @@ extension AlertGroup {
 
     private mutating func notifications(_ findings: Findings, now: Timestamp) -> [Notification] {
         let (firing, untold) = (findings.firing, findings.untoldEnds)
-        let isRepeatDue = !isRetired && !firing.isEmpty && (lastTold.map { now - $0 >= repeatInterval } ?? false)
+        let isRepeatDue = !isRetired && findings.hasOwn && (lastTold.map { now - $0 >= repeatInterval } ?? false)
         let isNew = findings.hasNews || !untold.isEmpty
         guard isNew || !findings.toldEnds.isEmpty || isRepeatDue else { return [] }
         let ending: Notification.Reason = firing.isEmpty ? .allResolved : .someResolved

@@ -21,6 +21,8 @@ public struct AlertGroup: Sendable, Hashable {
         public internal(set) var isHeld = false
         /// Whether it was told, and was left out of a later message while it fires: its return is news.
         public internal(set) var isHidden = false
+        /// Whether the group's route takes it no more: it is told elsewhere, and here only its end.
+        var isStray = false
         /// Earlier episodes whose end the receiver was not told yet, oldest first.
         var ended: [Ended] = []
         /// Set while it begins and ends too often.

@@ -62,7 +62,7 @@ public struct AlertGroups: Sendable {
                 let route = settings.tree.routes[index]
                 let place = Place(route: index, labels: route.groupLabels(of: alert.labels))
                 let id = ids[place] ?? AlertGroup.id(route, place.labels)
-                if !retired.isEmpty { targets.insert(id) }
+                if !retiredPlaces.isEmpty { targets.insert(id) }
                 if groups[id] == nil {
                     guard !alert.isResolved(at: now) else { continue }
                     var group = AlertGroup(id: id, route: route, labels: place.labels, now: now)
@@ -74,7 +74,7 @@ public struct AlertGroups: Sendable {
                 take(alert, into: id, groupWait: route.groupWait, now: now, &changes)
             }
             // Groups whose route is gone still learn of the ends they owe.
-            guard !retired.isEmpty else { continue }
+            guard !retiredPlaces.isEmpty else { continue }
             for id in retiredPlaces[alert.labels] ?? [] where !targets.contains(id) {
                 take(alert, into: id, groupWait: 0, now: now, &changes)
             }
@@ -145,7 +145,7 @@ public struct AlertGroups: Sendable {
         _ flush: AlertGroup.Flush, _ group: inout AlertGroup, now: Timestamp, _ changes: inout [StateChange]
     ) {
         for labels in flush.removed {
-            if group.isRetired { forget(labels, in: group.id) }
+            if !retiredPlaces.isEmpty { forget(labels, in: group.id) }
             changes.append(group.memberChange(labels))
         }
         remember(flush.over, now: now)
@@ -209,17 +209,40 @@ public struct AlertGroups: Sendable {
             if let index = routes[group.place] {
                 group.use(settings.tree.routes[index])
                 ids[Place(route: index, labels: group.labels)] = id
+                // Its route stays, but another one may take some of its alerts now: their ends are still owed.
+                changes += stray(&group, from: index)
             } else {
                 group.retire()
                 retired.insert(id)
             }
             group.lookAgain(now: now)
+            guard !group.members.isEmpty else {
+                groups[id] = nil
+                changes.append(StateChange(table: AlertGroup.groupsTable, key: id, value: nil))
+                continue
+            }
             groups[id] = group
             changes += place(id, receivers: receivers)
         }
         // Alerts that fire find their groups by the new routes.
         changes += take(firing.sorted { $0.labels < $1.labels }, now: now)
         earliestFlush = groups.values.map(\.nextFlush).min() ?? .distantFuture
+        return changes
+    }
+
+    /// Finds the members that the group's own route takes no more; those of which nothing was told are let go.
+    private mutating func stray(_ group: inout AlertGroup, from index: Int) -> [StateChange] {
+        var changes: [StateChange] = []
+        for (labels, member) in group.members {
+            let isStray = !settings.tree.places(labels).contains(index)
+            if isStray, !member.isTold, member.ended.isEmpty {
+                group.members[labels] = nil
+                changes.append(group.memberChange(labels))
+                continue
+            }
+            group.members[labels]?.isStray = isStray
+            if isStray { retiredPlaces[labels, default: []].insert(group.id) }
+        }
         return changes
     }
 

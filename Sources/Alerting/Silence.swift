@@ -250,7 +250,8 @@ extension Silence {
         for entry in json["matchers"]?.array ?? [] {
             guard let parts = entry.array?.compactMap(\.string), parts.count == 3,
                 let operation = Matcher.Operation(rawValue: parts[1]),
-                let matcher = try? Matcher(parts[0], operation, parts[2], dotMatchesLineEnd: false)  // Told to the caller by nil.
+                // Told to the caller by nil.
+                let matcher = try? Matcher(parts[0], operation, parts[2], dotMatchesLineEnd: false)
             else { return nil }
             matchers.append(matcher)
         }

@@ -71,7 +71,8 @@ extension Dispatcher {
                             "attempts": .number(Double(entry.attempts)), "lastError": .string(entry.lastError),
                         ]
                     })))
-        let lines = snapshot().ledger.filter { keys.contains($0.groupKey) && receivers.contains($0.receiver) }.prefix(10)
+        let lines = snapshot().ledger.filter { keys.contains($0.groupKey) && receivers.contains($0.receiver) }.prefix(
+            10)
         members.append(JSON.Member("ledger", .array(lines.map(\.json))))
         return .object(members)
     }

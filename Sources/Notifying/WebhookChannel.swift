@@ -47,7 +47,11 @@ public struct WebhookChannel: Channel {
         writer.add("send_resolved", .bool(sendsResolved))
         writer.add("http_config", EffectiveWriter.http(map) ?? context.shownHTTP)
         // Alertmanager masks it whole; its tool of 0.25 wants an address there.
-        if url.path == nil { writer.add("url", .string("http://secret/\(url)")) } else { writer.add("url", secret: url) }
+        if url.path == nil {
+            writer.add("url", .string("http://secret/\(url)"))
+        } else {
+            writer.add("url", secret: url)
+        }
         writer.add("max_alerts", .number(Double(maximumAlerts)))
         writer.copy("timeout", "payload")
         effective = writer.json

@@ -231,3 +231,39 @@ import Testing
         #expect(store.entries(of: AlertGroup.alertsTable).isEmpty && store.entries(of: AlertGroup.groupsTable).isEmpty)
     }
 }
+
+/// Alerts that another route takes after a reload.
+@Suite struct MovedAlertTests {
+    @Test("an alert that a new route takes is told there; here only its end, and no repeat") func moved() throws {
+        var groups = AlertGroups(try tree("receiver: a\ngroup_wait: 0s\ngroup_interval: 10s\nrepeat_interval: 60s"))
+        func told(_ seconds: ClosedRange<Int>) -> [String] {
+            var told: [String] = []
+            for second in seconds {
+                told += groups.flush(now: at(Double(second))).notifications.map {
+                    "\(second) \($0.receiver) \($0.firing.map(\.name).sorted())\($0.resolved.map(\.name).sorted())"
+                }
+            }
+            return told
+        }
+        _ = groups.take([alert("X"), alert("Y")], now: at(0))
+        #expect(told(0...5) == ["0 a [\"X\", \"Y\"][]"])
+        let moved = try tree(
+            """
+            receiver: a
+            group_wait: 0s
+            group_interval: 10s
+            repeat_interval: 60s
+            routes:
+            - receiver: b
+              matchers: [alertname=~"X|Y"]
+            """)
+        _ = groups.replace(moved, receivers: ["a", "b"], now: at(6))
+        #expect(
+            told(6...200) == [
+                "6 b [\"X\", \"Y\"][]", "66 b [\"X\", \"Y\"][]", "126 b [\"X\", \"Y\"][]", "186 b [\"X\", \"Y\"][]",
+            ])
+        _ = groups.take([alert("X", to: 201), alert("Y", to: 201)], now: at(201))
+        #expect(Set(told(201...230)) == ["206 a [][\"X\", \"Y\"]", "206 b [][\"X\", \"Y\"]"])
+        #expect(groups.groups.isEmpty)
+    }
+}
