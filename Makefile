@@ -4,7 +4,7 @@
 BUILD_PACKAGES := libcurl4-openssl-dev libre2-dev libsnappy-dev libssl-dev zlib1g-dev libhiredis-dev libsqlite3-dev \
   libpq-dev libstdc++-12-dev pkg-config
 # Programs that suites run; without them those suites say that they are skipped.
-TEST_PACKAGES := prometheus prometheus-node-exporter redis-server postgresql
+TEST_PACKAGES := prometheus prometheus-alertmanager prometheus-node-exporter redis-server postgresql
 
 JOBS ?= 2
 PREFIX ?= /usr/local
@@ -21,7 +21,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test peers fuzz lint bench kill-test rollback-kill-test isolation-test install clean
+.PHONY: help setup setup-tests build run test peers fuzz lint bench kill-test alert-kill-test rollback-kill-test isolation-test install clean
 
 help: ## Tell what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -48,6 +48,9 @@ peers: setup ## Run the suites over other projects' test data and print their su
 
 kill-test: build ## Kill the daemon at random moments while alerts fire; no page may be missing (KILLS=30 SEED=n)
 	scripts/kill-test --binary $(BINARY) --kills $(or $(KILLS),30) $(if $(SEED),--seed $(SEED))
+
+alert-kill-test: build ## Kill the daemon while alerts and silences are posted; nothing acknowledged may be lost
+	scripts/alert-kill-test --binary $(BINARY) --kills $(or $(KILLS),40) $(if $(SEED),--seed $(SEED))
 
 rollback-kill-test: build ## Kill the daemon at each journal write of a rollback; nothing may be done twice
 	scripts/rollback-kill-test --binary $(BINARY)

@@ -101,7 +101,8 @@ public struct API: Sendable {
         "/api/v1/admin/tsdb/delete_series": (["POST", "PUT"], { try $0.deleteSeries($1) }),
         "/api/v1/admin/tsdb/clean_tombstones": (["POST", "PUT"], { api, _ in try api.cleanTombstones() }),
         "/api/v1/rules": (["GET"], { try await $0.rules($1) }),
-        "/api/v1/alerts": (["GET"], { api, _ in await api.alerts() }),
+        "/api/v1/alerts": (["GET", "POST"], { $1.method == "POST" ? API.gone : await $0.alerts() }),
+        "/api/v1/silences": (["GET", "POST"], { _, _ in API.gone }),
         "/api/v1/alertmanagers": (
             ["GET"], { _, _ in .success(["activeAlertmanagers": [], "droppedAlertmanagers": []]) }
         ),
@@ -116,6 +117,7 @@ public struct API: Sendable {
         "/api/vedette/v1/alerts/history": (["GET"], { api, _ in await api.alertHistory() }),
         "/api/vedette/v1/pages/dead": (["POST"], { try await $0.deadLetters($1) }),
         "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
+        "/pages": (["GET", "HEAD"], { api, _ in await api.ledgerPage() }),
         "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
         "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
         "/api/v1/metadata": (["GET"], { try $0.metadata($1) }),
@@ -157,6 +159,10 @@ public struct API: Sendable {
                 }
                 return await workloads.forward(request)
             }
+            if request.method == "POST", ["/api/v1/silences", "/api/v1/alerts"].contains(request.path) {
+                return .json(
+                    ["status": "deprecated", "error": "Alertmanager's API v1 is gone; use /api/v2"], status: 410)
+            }
             if request.path.hasPrefix("/api/v2/") { return try await alertmanager(request, request.path.dropFirst(8)) }
             let rollbacks = "/api/vedette/v1/rollbacks/"
             if request.path.hasPrefix(rollbacks) {
@@ -169,6 +175,10 @@ public struct API: Sendable {
             return APIError(status: 500, type: "internal", message: "\(error)").response
         }
     }
+
+    /// Alertmanager's first API, which is no more there either.
+    private static let gone = APIResponse.json(
+        ["status": "deprecated", "error": "Alertmanager's API v1 is gone; use /api/v2"], status: 410)
 
     private func reload() async -> APIResponse {
         await context.reload().map { .text("\($0)\n", status: 400) } ?? .text("reloaded\n")

@@ -1,3 +1,4 @@
+internal import Alerting
 internal import Basics
 internal import Model
 internal import Notifying
@@ -43,16 +44,76 @@ extension API {
                     Page.text(status.lastError),
                 ]
             })
+        html += alertsOfOthers(await context.dispatcher.alerting(), own: alerts.map(\.labels), now: now)
+        html += Page.ledger("Last pages", pages.deliveries.prefix(20), now: now)
+        html += "<p><a href=\"\(Page.text(context.routePrefix))/pages\">every page, and those given up</a></p>"
+        html += "</body></html>\n"
+        return APIResponse(contentType: "text/html; charset=utf-8", body: Array(html.utf8))
+    }
+
+    /// Alerts that were posted, and the silences that hold.
+    private func alertsOfOthers(_ alerting: AlertGroups, own: [Labels], now: Timestamp) -> String {
+        var others: [Labels: AlertGroup.Member] = [:]
+        for group in alerting.groups.values {
+            for (labels, member) in group.members where !member.isResolved(at: now) {
+                let isOwn = own.contains { $0.sorted.allSatisfy { labels[$0.name] == $0.value } }
+                if !isOwn, others.count < 500 { others[labels] = member }
+            }
+        }
+        var html = ""
+        if !others.isEmpty {
+            let lookup = alerting.statusLookup(now: now)
+            html += Page.table(
+                "Alerts of others", ["state", "severity", "alert", "summary", "since", "runbook"], empty: "",
+                others.sorted { ($0.value.alert.startsAt, $0.key) < ($1.value.alert.startsAt, $1.key) }.map {
+                    labels, member in
+                    let rest = labels.dropping(["alertname", "severity"])
+                    return [
+                        lookup.status(of: labels).isSuppressed ? "held back" : "firing", Page.text(labels["severity"]),
+                        "\(Page.text(labels["alertname"])) <small>\(Page.text(rest.description))</small>",
+                        Page.text(member.alert.annotations["summary"] ?? ""),
+                        Page.text(Page.age(now - member.alert.startsAt)),
+                        Page.link(member.alert.annotations["runbook_url"] ?? ""),
+                    ]
+                })
+        }
+        let silences = alerting.silences.all.values.filter { $0.state(at: now) == .active }
+        guard !silences.isEmpty else { return html }
+        return html
+            + Page.table(
+                "Silences", ["matchers", "by", "why", "ends in"], empty: "",
+                silences.sorted { ($0.endsAt, $0.id) < ($1.endsAt, $1.id) }.prefix(100).map { silence in
+                    [
+                        Page.text(silence.matchers.map(\.alertmanagerText).joined(separator: " ")),
+                        Page.text(silence.createdBy), Page.text(silence.comment),
+                        Page.text(Page.age(silence.endsAt - now)),
+                    ]
+                })
+    }
+
+    /// What became of every page: the ledger, what is on its way, what was given up.
+    func ledgerPage() async -> APIResponse {
+        let now = context.clock.now()
+        let pages = await context.dispatcher.snapshot()
+        var html = Page.head(title: "Vedette: pages") + "<h1>Pages</h1>"
         html += Page.table(
-            "Last pages", ["when", "receiver", "page", "outcome"], empty: "No page has gone out since the start.",
-            pages.deliveries.prefix(20).map { delivery in
+            "On their way", ["since", "channel", "page", "tries", "last answer"], empty: "None.",
+            pages.outbox.prefix(500).map { entry in
                 [
-                    Page.text(Page.age(now - delivery.time) + " ago"), Page.text(delivery.channelID),
-                    Page.text(delivery.title),
-                    Page.text("\(delivery.outcome.rawValue) \(delivery.message) (try \(delivery.attempt))"),
+                    Page.text(Page.age(now - entry.createdAt)), Page.text(entry.channelID), Page.text(entry.title),
+                    "\(entry.attempts)", Page.text(entry.lastError),
                 ]
             })
-        html += "</body></html>\n"
+        html += Page.table(
+            "Given up", ["when", "channel", "page", "why"],
+            empty: "None.",
+            pages.deadLetters.prefix(500).map { letter in
+                [
+                    Page.text(Page.age(now - letter.diedAt) + " ago"), Page.text(letter.entry.channelID),
+                    Page.text(letter.entry.title), Page.text(letter.message),
+                ]
+            })
+        html += Page.ledger("Ledger", pages.ledger[...], now: now) + "</body></html>\n"
         return APIResponse(contentType: "text/html; charset=utf-8", body: Array(html.utf8))
     }
 }
@@ -81,6 +142,20 @@ enum Page {
     }
 
     static func age(_ length: Milliseconds) -> String { DurationText.format(max(0, length) / 1000 * 1000) }
+
+    /// Lines of the delivery ledger.
+    static func ledger(_ title: String, _ lines: ArraySlice<Delivery>, now: Timestamp) -> String {
+        table(
+            title, ["when", "channel", "page", "outcome", "took", "next try"], empty: "No page has gone out yet.",
+            lines.map { line in
+                let words = [line.message, line.note].filter { !$0.isEmpty }.joined(separator: "; ")
+                return [
+                    text(age(now - line.time) + " ago"), text(line.channelID), text(line.title),
+                    text("\(line.outcome.rawValue) \(words) (try \(line.attempt))"), text("\(line.latency) ms"),
+                    text(line.nextTry.map { "in " + age($0 - now) } ?? ""),
+                ]
+            })
+    }
 
     /// A heading and a table of cells that are HTML already.
     static func table(_ title: String, _ columns: [String], empty: String, _ rows: [[String]]) -> String {
