@@ -21,8 +21,9 @@ extension RouteTree {
         }
         for key in ["matchers", "match", "match_re", "continue", "mute_time_intervals", "active_time_intervals"]
         where map.has(key) {
-            // `continue: false` says what is so.
+            // `continue: false` and an empty list say what is so.
             if key == "continue", (try? map.take(key, default: true)) == false { continue }
+            if let list = try? map.takeList(key), list.isEmpty { continue }
             throw map.error(key, "the root route takes every alert, always; move this to a child under 'routes'")
         }
         var reader = RouteReader(receivers: receivers, intervals: intervals, mode: mode)

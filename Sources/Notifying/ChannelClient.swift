@@ -110,6 +110,16 @@ extension SettingsMap {
         guard (try? url.revealURL(reading: { _ in [] })) != nil else {
             throw error(key, "unsupported scheme: must begin with http:// or https://")
         }
+        let address = (try? url.reveal { _ in [] }) ?? ""  // It stands in the settings.
+        if address.contains("{{") { return }
+        let host = address.split(separator: "/", omittingEmptySubsequences: false).dropFirst(2).first ?? ""
+        let bare = host.split(separator: "@").last ?? ""
+        // `host`, `host:port`, `[address]:port`.
+        let port = bare.split(separator: "]").last?.split(separator: ":", omittingEmptySubsequences: false).dropFirst()
+            .last
+        guard !bare.isEmpty, !bare.contains(where: \.isWhitespace), bare.first != ":",
+            port.map({ $0.allSatisfy(\.isNumber) && $0.utf8.count <= 5 }) ?? true
+        else { throw error(key, "names no host, or a port that is none; write http://HOST:PORT/PATH") }
     }
 }
 

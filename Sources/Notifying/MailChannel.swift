@@ -170,7 +170,9 @@ public struct MailChannel: Channel {
         var host = String(text[..<place])
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
         let port = place < text.endIndex ? String(text[text.index(after: place)...]) : ""
-        guard let number = Int(port), (1...65_535).contains(number) else {
+        // The names that a service's ports have (IANA).
+        let names = ["smtp": 25, "submission": 587, "submissions": 465, "smtps": 465]
+        guard let number = Int(port) ?? names[port], (1...65_535).contains(number) else {
             throw map.error(key, "address \(text): no port; write HOST:PORT, as in mail.example.org:587")
         }
         return (host.isEmpty ? "localhost" : host, number)
