@@ -15,8 +15,9 @@ extension Dispatcher {
     /// Takes alerts from outside; `invalid` were refused beside them.
     public func receive(_ alerts: [Alert], invalid: Int) {
         let now = clock.now()
-        for alert in alerts {
-            figures.received.add(["status": alert.isResolved(at: now) ? "resolved" : "firing"])
+        let over = alerts.count { $0.isResolved(at: now) }
+        for (status, count) in [("firing", alerts.count - over), ("resolved", over)] where count > 0 {
+            figures.received.add(["status": status], count)
         }
         figures.invalid.add(invalid)
         accept(alerts, committing: [])
@@ -71,7 +72,8 @@ extension Dispatcher {
                             "attempts": .number(Double(entry.attempts)), "lastError": .string(entry.lastError),
                         ]
                     })))
-        let lines = snapshot().ledger.filter { keys.contains($0.groupKey) && receivers.contains($0.receiver) }.prefix(10)
+        let lines = snapshot().ledger.filter { keys.contains($0.groupKey) && receivers.contains($0.receiver) }.prefix(
+            10)
         members.append(JSON.Member("ledger", .array(lines.map(\.json))))
         return .object(members)
     }
