@@ -100,33 +100,51 @@ extension AlertGroup {
     ) -> Flush {
         var flush = Flush(notifications: notifications)
         let isSent = !notifications.isEmpty
-        for (labels, old) in members {
+        // Of whom the journal needs to know only that they were told; and who were not, and are as they were.
+        var told: [Labels] = [], kept: [Labels] = []
+        var next = members.startIndex
+        while next < members.endIndex {
+            let index = next
+            members.formIndex(after: &next)
+            let old = members.values[index]
             var member = old
-            let isHeld = held.contains(labels)
+            let isHeld = !held.isEmpty && held.contains(old.alert.labels)
             // Muted, an end that is owed waits.
-            flush.over += member.ended.filter { !isMuted || !$0.wasTold }.map(\.alert)
-            member.ended.removeAll { !isMuted || !$0.wasTold }
+            if !member.ended.isEmpty {
+                flush.over += member.ended.filter { !isMuted || !$0.wasTold }.map(\.alert)
+                member.ended.removeAll { !isMuted || !$0.wasTold }
+            }
             if let flap = member.flap {
                 let isUnseen = isHeld && !flap.isTold && member.isResolved(at: now)
                 if isUnseen || (!isMuted && flap.isSteady(member, flapping, now: now)) { member.flap = nil }
             }
             let isOver = member.isResolved(at: now) && member.flap == nil
             if isOver, !(isMuted && (member.isTold || !member.ended.isEmpty)) {
-                members[labels] = nil
-                flush.removed.append(labels)
+                flush.removed.append(old.alert.labels)
                 flush.over.append(member.alert)
                 continue
             }
+            let isMerelyTold = isSent && !isHeld && !old.isDirty && old.number > 0 && member.isSame(as: old)
             if isHeld {
                 if !member.isTold { member.isHeld = true } else if isSent { member.isHidden = true }
             } else if isSent {
-                (member.isTold, member.isHeld, member.isHidden) = (true, false, false)
-                member.flap?.isTold = true
+                member.tell()
             }
             if isSent { member.isDirty = false }
-            guard member != old || (isSent && old.isDirty) else { continue }
-            members[labels] = member
-            flush.changed.append(labels)
+            guard !member.isSame(as: old) || (isSent && old.isDirty) else {
+                if isHeld, old.number > toldThrough { kept.append(old.alert.labels) }
+                continue
+            }
+            members.values[index] = member
+            if isMerelyTold { told.append(old.alert.labels) } else { flush.changed.append(old.alert.labels) }
+        }
+        for labels in flush.removed { members[labels] = nil }
+        // What was told of many stands in the group's entry, and the few others are written again behind it.
+        if told.count > kept.count {
+            toldThrough = lastNumber
+            flush.changed += kept
+        } else {
+            flush.changed += told
         }
         return flush
     }
@@ -135,18 +153,24 @@ extension AlertGroup {
         _ reason: Notification.Reason, firing: [Alert], resolved: [Alert], now: Timestamp
     ) -> Notification {
         sequence += 1
-        var hash = FNV1a()
-        hash.combine(id)
         let shown = firing.map { alert in
             var alert = alert
             alert.endsAt = nil
             return Notification.Item(alert, isResolved: false)
         }
         var notification = Notification(
-            id: "\(hexadecimal(hash.value))-\(createdAt.milliseconds)-\(sequence)", groupID: id, groupKey: key,
+            id: "\(hexadecimal(idHash))-\(createdAt.milliseconds)-\(sequence)", groupID: id, groupKey: key,
             receiver: receiver, reason: reason, groupLabels: labels,
             items: shown + resolved.map { Notification.Item($0, isResolved: true) }, decidedAt: now)
         notification.routeLabels = routeLabels
         return notification
+    }
+}
+
+extension AlertGroup.Member {
+    /// Whether nothing differs that a flush may change.
+    fileprivate func isSame(as other: AlertGroup.Member) -> Bool {
+        isTold == other.isTold && isHeld == other.isHeld && isHidden == other.isHidden && flap == other.flap
+            && ended.count == other.ended.count
     }
 }

@@ -29,11 +29,19 @@ public struct AlertGroup: Sendable, Hashable {
         public internal(set) var flap: Flap?
         /// Whether memory knows newer texts than the journal; the texts alone are not worth a write.
         var isDirty = false
+        /// Grows with every entry that the group journals for any member; 0: it has no numbered entry.
+        var number = 0
 
         init(alert: Alert, updatedAt: Timestamp) { (self.alert, self.updatedAt) = (alert, updatedAt) }
 
         /// Whether the newest episode is over at `now`.
         public func isResolved(at now: Timestamp) -> Bool { isOver || alert.isResolved(at: now) }
+
+        /// The receiver was told of it as it is.
+        mutating func tell() {
+            (isTold, isHeld, isHidden) = (true, false, false)
+            flap?.isTold = true
+        }
     }
     struct Ended: Sendable, Hashable {
         var alert: Alert
@@ -67,11 +75,19 @@ public struct AlertGroup: Sendable, Hashable {
     public internal(set) var isRetired = false
     /// How many notifications it made.
     var sequence = 0
+    /// All members whose entries have a number up to this were told since those were written: one entry of the group
+    /// says so in place of a thousand of its members.
+    var toldThrough = 0
+    /// The number of the last entry of a member.
+    var lastNumber = 0
+    /// Stands for the id in the members' keys.
+    let idHash: UInt64
     /// By the alerts' labels.
     public internal(set) var members: [Labels: Member] = [:]
 
     init(id: String, route: Route, labels: Labels, now: Timestamp) {
         (self.id, key, receiver) = (id, route.groupKey(labels), route.receiver)
+        idHash = AlertGroup.hash(id)
         (self.labels, createdAt) = (labels, now)
         (groupInterval, repeatInterval, nextFlush) = (route.groupInterval, route.repeatInterval, now + route.groupWait)
         use(route)
@@ -90,13 +106,30 @@ public struct AlertGroup: Sendable, Hashable {
         id: String, key: String, receiver: String, labels: Labels, createdAt: Timestamp, nextFlush: Timestamp
     ) {
         (self.id, self.key, self.receiver, self.labels, self.createdAt) = (id, key, receiver, labels, createdAt)
+        idHash = AlertGroup.hash(id)
         (self.nextFlush, groupInterval, repeatInterval) = (nextFlush, 300_000, 14_400_000)
     }
 
+    static func hash(_ id: String) -> UInt64 {
+        var hash = FNV1a()
+        hash.combine(id)
+        return hash.value
+    }
     static func place(_ route: Route) -> String { "\(route.receiver)|\(route.id):" }
     static func id(_ route: Route, _ labels: Labels) -> String { place(route) + labels.alertmanagerText }
     /// The id without the labels.
     var place: Substring { id.dropLast(labels.alertmanagerText.count) }
+
+    /// Takes an alert and journals what must be, one look-up in the table of groups for all of it.
+    mutating func take(
+        _ alert: Alert, groupWait: Milliseconds, flapping: Flapping, history: [Timestamp], opening: Timestamp,
+        now: Timestamp, earliestFlush: inout Timestamp, _ changes: inout [StateChange]
+    ) {
+        let isNews = take(alert, groupWait: groupWait, flapping: flapping, history: history, now: now)
+        hold(until: opening)
+        earliestFlush = min(earliestFlush, nextFlush)
+        if isNews { changes.append(memberChange(alert.labels)) }
+    }
 
     /// Takes an alert as it now is; whether that must be journalled. `history` tells when earlier episodes began.
     mutating func take(

@@ -73,8 +73,8 @@ extension AlertGroups {
 
     /// An alert of its own: it goes where the alerts that are held back would go, and is over with the silence.
     private static func announcement(_ silence: Silence, _ held: [Alert], now: Timestamp) -> Alert {
-        let common = Notification.common(held.map(\.labels.dictionary))
-        let labels = Labels(common).merging([
+        let common = Notification.commonLabels(of: held.map { Notification.Item($0, isResolved: false) })
+        let labels = common.merging([
             "alertname": "VedetteSilenceEnding", "severity": "info", "silence": silence.id,
         ])
         let names = Set(held.map(\.name)).sorted().prefix(5).joined(separator: ", ")

@@ -55,15 +55,18 @@ public struct AlertGroups: Sendable {
     public mutating func take(_ alerts: [Alert], now: Timestamp) -> [StateChange] {
         var changes: [StateChange] = []
         changes.reserveCapacity(alerts.count)
+        // Most alerts of a list go where the one before went.
+        var last: (index: Int, route: Route)?
         for alert in alerts {
             if !inhibitor.rules.isEmpty { inhibitor.learn(alert, now: now) }
             var targets: Set<String> = []
             for index in settings.tree.places(alert.labels) {
-                let route = settings.tree.routes[index]
+                if last?.index != index { last = (index, settings.tree.routes[index]) }
+                guard let route = last?.route else { continue }
                 let place = Place(route: index, labels: route.groupLabels(of: alert.labels))
                 let id = ids[place] ?? AlertGroup.id(route, place.labels)
                 if !retiredPlaces.isEmpty { targets.insert(id) }
-                if groups[id] == nil {
+                if groups.index(forKey: id) == nil {
                     guard !alert.isResolved(at: now) else { continue }
                     var group = AlertGroup(id: id, route: route, labels: place.labels, now: now)
                     group.hold(until: opening)
@@ -86,12 +89,10 @@ public struct AlertGroups: Sendable {
         _ alert: Alert, into id: String, groupWait: Milliseconds, now: Timestamp, _ changes: inout [StateChange]
     ) {
         let earlier = history.isEmpty ? [] : history[alert.labels] ?? []
-        let isNews = groups[id]?.take(
-            alert, groupWait: groupWait, flapping: settings.flapping, history: earlier, now: now)
-        groups[id]?.hold(until: opening)
-        earliestFlush = min(earliestFlush, groups[id]?.nextFlush ?? .distantFuture)
-        guard isNews == true, let change = groups[id]?.memberChange(alert.labels) else { return }
-        changes.append(change)
+        let (flapping, opening) = (settings.flapping, opening)
+        groups[id]?.take(
+            alert, groupWait: groupWait, flapping: flapping, history: earlier, opening: opening, now: now,
+            earliestFlush: &earliestFlush, &changes)
     }
 
     // MARK: Telling
@@ -294,17 +295,28 @@ extension AlertGroups {
         for (id, bytes) in store.entries(of: AlertGroup.groupsTable) {
             if let group = AlertGroup(id: id, header: bytes) { groups[id] = group } else { unreadable += 1 }
         }
-        for (_, bytes) in store.entries(of: AlertGroup.alertsTable) {
-            guard let (id, found) = AlertGroup.member(bytes), groups[id] != nil else {
+        let idsByHash = Dictionary(groups.values.map { ($0.idHash, $0.id) }, uniquingKeysWith: { first, _ in first })
+        var changes: [StateChange] = [], renamed: [(id: String, labels: Labels)] = []
+        for (key, bytes) in store.entries(of: AlertGroup.alertsTable) {
+            guard let (owner, found) = AlertGroup.member(key, bytes), let id = owner.id(idsByHash), groups[id] != nil
+            else {
                 unreadable += 1
                 continue
             }
             var member = found
             if !member.isOver, let end = member.alert.endsAt { member.alert.endsAt = max(end, now + grace) }
-            groups[id]?.members[member.alert.labels] = member
+            groups[id]?.restore(member)
+            if case .id = owner {
+                changes.append(StateChange(table: AlertGroup.alertsTable, key: key, value: nil))
+                renamed.append((id, member.alert.labels))
+            }
+        }
+        // Entries of before keys were hashes.
+        for (id, labels) in renamed {
+            if let change = groups[id]?.memberChange(labels) { changes.append(change) }
         }
         // A start is not a moment to wait: what was due while we were down is due now.
         for id in Array(groups.keys) { groups[id]?.hold(until: max(now, opening)) }
-        return (replace(settings, receivers: receivers, now: now), unreadable)
+        return (changes + replace(settings, receivers: receivers, now: now), unreadable)
     }
 }

@@ -3,17 +3,36 @@ public import Model
 
 /// Alerts and notifications as the journal holds them: JSON, times in milliseconds.
 extension Alert {
-    /// All parts; a value that JSON has no number for stands as Prometheus' text.
-    public var json: JSON {
-        var members: [JSON.Member] = [
-            JSON.Member("labels", JSON(labels.dictionary)), JSON.Member("annotations", JSON(annotations)),
-            JSON.Member("value", value.isFinite ? .number(value) : .string(GoNumber.fixed(value))),
-            JSON.Member("startsAt", JSON(startsAt)),
-        ]
-        if let endsAt { members.append(JSON.Member("endsAt", JSON(endsAt))) }
-        if endsByTimeout { members.append(JSON.Member("timeout", true)) }
-        if !generatorURL.isEmpty { members.append(JSON.Member("generatorURL", .string(generatorURL))) }
-        return .object(members)
+    /// Appends all parts as an object; a value that JSON has no number for stands as Prometheus' text.
+    public func write(to output: inout [UInt8]) {
+        output.append(literal: #"{"labels":"#)
+        labels.write(to: &output)
+        if !annotations.isEmpty {
+            output.append(literal: #","annotations":"#)
+            JSON.write(annotations, to: &output)
+        }
+        output.append(literal: #","value":"#)
+        if value.isFinite { JSON.write(value, to: &output) } else { JSON.write(GoNumber.fixed(value), to: &output) }
+        output.append(literal: #","startsAt":"#)
+        JSON.write(startsAt, to: &output)
+        if let endsAt {
+            output.append(literal: #","endsAt":"#)
+            JSON.write(endsAt, to: &output)
+        }
+        if endsByTimeout { output.append(literal: #","timeout":true"#) }
+        if !generatorURL.isEmpty {
+            output.append(literal: #","generatorURL":"#)
+            JSON.write(generatorURL, to: &output)
+        }
+        output.append(UInt8(ascii: "}"))
+    }
+
+    /// All parts as an object.
+    public var serialized: [UInt8] {
+        var output: [UInt8] = []
+        output.reserveCapacity(512)
+        write(to: &output)
+        return output
     }
 
     /// The alert that `json` holds; nil when a part is missing.
@@ -29,15 +48,37 @@ extension Alert {
 }
 
 extension Notification {
-    /// All parts.
-    public var json: JSON {
-        [
-            "id": .string(id), "groupID": .string(groupID), "groupKey": .string(groupKey),
-            "receiver": .string(receiver), "reason": .string(reason.rawValue),
-            "groupLabels": JSON(groupLabels.dictionary), "decidedAt": JSON(decidedAt),
-            "items": .array(items.map { ["alert": $0.alert.json, "resolved": .bool($0.isResolved)] }),
-            "routeLabels": JSON(routeLabels),
+    /// Appends all parts as an object.
+    public func write(to output: inout [UInt8]) {
+        let texts: [(StaticString, String)] = [
+            (#"{"id":"#, id), (#","groupID":"#, groupID), (#","groupKey":"#, groupKey), (#","receiver":"#, receiver),
+            (#","reason":"#, reason.rawValue),
         ]
+        for (name, text) in texts {
+            output.append(literal: name)
+            JSON.write(text, to: &output)
+        }
+        output.append(literal: #","groupLabels":"#)
+        groupLabels.write(to: &output)
+        output.append(literal: #","decidedAt":"#)
+        JSON.write(decidedAt, to: &output)
+        output.append(literal: #","items":["#)
+        for index in items.indices {
+            output.append(literal: index == 0 ? #"{"alert":"# : #",{"alert":"#)
+            items[index].alert.write(to: &output)
+            output.append(literal: items[index].isResolved ? #","resolved":true}"# : #","resolved":false}"#)
+        }
+        output.append(literal: #"],"routeLabels":"#)
+        JSON.write(routeLabels, to: &output)
+        output.append(UInt8(ascii: "}"))
+    }
+
+    /// All parts as an object.
+    public var serialized: [UInt8] {
+        var output: [UInt8] = []
+        output.reserveCapacity(512 + 384 * items.count)
+        write(to: &output)
+        return output
     }
 
     /// The notification that `json` holds; nil when a part is missing.
@@ -65,6 +106,10 @@ extension Notification {
 extension JSON {
     /// Milliseconds since the Unix epoch.
     public init(_ moment: Timestamp) { self = .number(Double(moment.milliseconds)) }
+    /// Appends milliseconds since the Unix epoch.
+    public static func write(_ moment: Timestamp, to output: inout [UInt8]) {
+        write(Double(moment.milliseconds), to: &output)
+    }
     /// The moment, when it is whole milliseconds.
     public var timestamp: Timestamp? { integer.map { Timestamp(milliseconds: Int64($0)) } }
 }

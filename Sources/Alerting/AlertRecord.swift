@@ -25,7 +25,7 @@ struct AlertRecord: Sendable {
             let key = AlertRecord.key(alert)
             guard keys.insert(key).inserted else { continue }
             ring.append(alert)
-            changes.append(StateChange(table: AlertRecord.table, key: key, value: alert.json.serialized()))
+            changes.append(StateChange(table: AlertRecord.table, key: key, value: alert.serialized))
         }
         // A tenth at once, since the front of an array is costly to remove.
         guard ring.count > AlertRecord.limit else { return changes }

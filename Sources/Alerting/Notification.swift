@@ -48,7 +48,7 @@ public struct Notification: Sendable, Hashable {
     ) {
         (self.id, self.groupID, self.groupKey, self.receiver) = (id, groupID, groupKey, receiver)
         (self.reason, self.groupLabels, self.decidedAt) = (reason, groupLabels, decidedAt)
-        self.items = items.sorted { $0.isBefore($1) }
+        self.items = Notification.order(items).map { items[$0] }
     }
 
     /// Whether any of its alerts fires.
@@ -61,30 +61,58 @@ public struct Notification: Sendable, Hashable {
     public var tellsOnlyEnds: Bool { reason == .someResolved || reason == .allResolved }
 
     /// The labels that all alerts have with the same value.
-    public var commonLabels: Labels { Labels(Notification.common(items.map(\.alert.labels.dictionary))) }
+    public var commonLabels: Labels { Notification.commonLabels(of: items) }
     /// The annotations that all alerts have with the same value.
-    public var commonAnnotations: [String: String] { Notification.common(items.map(\.alert.annotations)) }
+    public var commonAnnotations: [String: String] { Notification.commonAnnotations(of: items) }
 
-    static func common(_ sets: [[String: String]]) -> [String: String] {
-        guard var common = sets.first else { return [:] }
-        for set in sets.dropFirst() where !common.isEmpty { common = common.filter { set[$0.key] == $0.value } }
+    /// The labels that all of the alerts have with the same value.
+    public static func commonLabels(of items: [Item]) -> Labels {
+        guard var common = items.first?.alert.labels.sorted else { return Labels() }
+        for item in items.dropFirst() where !common.isEmpty {
+            if common.contains(where: { item.alert.labels[$0.name] != $0.value }) {
+                common.removeAll { item.alert.labels[$0.name] != $0.value }
+            }
+        }
+        return Labels(sortedUnique: common)
+    }
+
+    /// The annotations that all of the alerts have with the same value.
+    public static func commonAnnotations(of items: [Item]) -> [String: String] {
+        guard var common = items.first?.alert.annotations else { return [:] }
+        for item in items.dropFirst() where !common.isEmpty {
+            if common.contains(where: { item.alert.annotations[$0.key] != $0.value }) {
+                common = common.filter { item.alert.annotations[$0.key] == $0.value }
+            }
+        }
         return common
+    }
+
+    /// The places of items in Alertmanager's order of the alerts in a message.
+    public static func order(_ items: [Item]) -> [Int] {
+        var keys = ByteKeys(capacity: items.count)
+        for item in items { item.addKey(to: &keys) }
+        return keys.order()
     }
 }
 
 extension Notification.Item {
-    /// Alertmanager's order of the alerts in a message, then by time.
+    /// Adds its key in Alertmanager's order of a message: job, instance, number of labels, labels; then time. An alert
+    /// without a job or an instance comes behind those that have one.
     ///
     /// - SeeAlso: Alertmanager, `types.AlertSlice` and prometheus/common, `LabelSet.Before`.
-    public func isBefore(_ other: Notification.Item) -> Bool {
-        let (one, two) = (alert.labels, other.alert.labels)
-        for name in ["job", "instance"] where one[name] != two[name] {
-            if one[name].isEmpty || two[name].isEmpty { return two[name].isEmpty }
-            return one[name].isBefore(two[name])
+    fileprivate func addKey(to keys: inout ByteKeys) {
+        keys.begin()
+        for name in ["job", "instance"] {
+            let value = alert.labels[name]
+            keys.add(byte: value.isEmpty ? 1 : 0)
+            if !value.isEmpty { keys.add(value) }
         }
-        if one.count != two.count { return one.count < two.count }
-        if one != two { return one < two }
-        if alert.startsAt != other.alert.startsAt { return alert.startsAt < other.alert.startsAt }
-        return isResolved && !other.isResolved
+        keys.add(Int64(alert.labels.count))
+        for index in alert.labels.sorted.indices {
+            keys.add(alert.labels.sorted[index].name)
+            keys.add(alert.labels.sorted[index].value)
+        }
+        keys.add(alert.startsAt.milliseconds)
+        keys.add(byte: isResolved ? 0 : 1)
     }
 }

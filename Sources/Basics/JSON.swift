@@ -86,8 +86,8 @@ extension JSON {
     /// Appends the shortest text.
     public func write(to output: inout [UInt8]) {
         switch self {
-        case .null: output += "null".utf8
-        case .bool(let bool): output += (bool ? "true" : "false").utf8
+        case .null: output.append(literal: "null")
+        case .bool(let bool): output.append(literal: bool ? "true" : "false")
         case .number(let number): JSON.write(number, to: &output)
         case .string(let text): JSON.write(text, to: &output)
         case .array(let elements):
@@ -112,7 +112,7 @@ extension JSON {
     /// Appends a number: whole ones without a point, null for what JSON cannot tell.
     public static func write(_ number: Double, to output: inout [UInt8]) {
         if let whole = Int64(exactly: number), whole.magnitude < 1 << 53 {
-            output += String(whole).utf8
+            output.append(decimal: whole)
         } else {
             output += (number.isFinite ? "\(number)" : "null").utf8
         }
@@ -121,21 +121,94 @@ extension JSON {
     /// Appends a text in quotes, control characters, quotes and `<`, `>`, `&` escaped, the latter so that it may stand
     /// in a page.
     public static func write(_ text: String, to output: inout [UInt8]) {
-        let hexadecimal: [UInt8] = Array("0123456789abcdef".utf8)
         output.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): output += [UInt8(ascii: "\\"), byte]
-            case 0x0A: output += "\\n".utf8
-            case 0x0D: output += "\\r".utf8
-            case 0x09: output += "\\t".utf8
-            case ..<0x20, UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"):
-                output += "\\u00".utf8
-                output.append(hexadecimal[Int(byte >> 4)])
-                output.append(hexadecimal[Int(byte & 15)])
-            default: output.append(byte)
+        let isWritten: Void? = unsafe text.utf8.withContiguousStorageIfAvailable { bytes in
+            // Runs of bytes that stand for themselves are copied whole.
+            var start = 0
+            for index in 0..<bytes.count where unsafe mustEscape(bytes[index]) {
+                unsafe output.append(contentsOf: bytes[start..<index])
+                unsafe escape(bytes[index], to: &output)
+                start = index + 1
             }
+            unsafe output.append(contentsOf: bytes[start...])
+        }
+        if isWritten == nil {
+            for byte in text.utf8 { if mustEscape(byte) { escape(byte, to: &output) } else { output.append(byte) } }
         }
         output.append(UInt8(ascii: "\""))
+    }
+
+    /// Appends an object of texts, its members sorted by name, as `JSON(strings)` writes it.
+    public static func write(_ strings: [String: String], to output: inout [UInt8]) {
+        output.append(UInt8(ascii: "{"))
+        if strings.count < 2 {
+            for (name, value) in strings { writeMember(name, value, to: &output) }
+        } else {
+            var isFirst = true
+            for (name, value) in strings.sorted(by: { $0.key < $1.key }) {
+                if !isFirst { output.append(UInt8(ascii: ",")) }
+                isFirst = false
+                writeMember(name, value, to: &output)
+            }
+        }
+        output.append(UInt8(ascii: "}"))
+    }
+
+    /// Appends `"name":"value"`.
+    public static func writeMember(_ name: String, _ value: String, to output: inout [UInt8]) {
+        write(name, to: &output)
+        output.append(UInt8(ascii: ":"))
+        write(value, to: &output)
+    }
+
+    private static func mustEscape(_ byte: UInt8) -> Bool {
+        // `"`, `&`, `<` and `>` as bits of the bytes 0x20 to 0x3F.
+        let escaped: UInt64 = 1 << 0x22 | 1 << 0x26 | 1 << 0x3C | 1 << 0x3E | 0xFFFF_FFFF
+        return byte < 0x40 ? escaped >> UInt64(byte) & 1 != 0 : byte == UInt8(ascii: "\\")
+    }
+
+    private static func escape(_ byte: UInt8, to output: inout [UInt8]) {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+            output.append(UInt8(ascii: "\\"))
+            output.append(byte)
+        case 0x0A: output.append(literal: "\\n")
+        case 0x0D: output.append(literal: "\\r")
+        case 0x09: output.append(literal: "\\t")
+        default:
+            output.append(literal: "\\u00")
+            for digit in [byte >> 4, byte & 15] { output.append(digit < 10 ? 0x30 + digit : 0x57 + digit) }
+        }
+    }
+}
+
+extension [UInt8] {
+    /// Appends the UTF-8 of a literal.
+    public mutating func append(literal text: StaticString) {
+        unsafe append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// Appends a whole number in at least so many decimal digits.
+    public mutating func append(decimal number: Int64, digits: Int = 1) {
+        if number < 0 { append(UInt8(ascii: "-")) }
+        let (start, magnitude) = (count, number.magnitude)
+        var rest = magnitude
+        repeat {
+            append(0x30)
+            rest /= 10
+        } while rest > 0 || count - start < digits
+        rest = magnitude
+        for place in stride(from: count - 1, through: start, by: -1) {
+            self[place] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        }
+    }
+
+    /// Appends 16 hexadecimal digits.
+    public mutating func append(hexadecimal number: UInt64) {
+        for shift in stride(from: 60, through: 0, by: -4) {
+            let digit = UInt8(truncatingIfNeeded: number >> UInt64(shift) & 15)
+            append(digit < 10 ? 0x30 + digit : 0x57 + digit)
+        }
     }
 }

@@ -15,6 +15,16 @@ extension JSON {
         self = try parser.document()
     }
 
+    /// Reads one JSON text, strictly, and hands over the elements of a list one by one, so that a list of a hundred
+    /// thousand is never in memory as a whole. A mistake is told when it is come to: elements before it were handed
+    /// over.
+    ///
+    /// - Returns: The value, when it is no list.
+    public static func elements(parsing bytes: [UInt8], _ take: (JSON) -> Void) throws(JSONError) -> JSON? {
+        var parser = JSONParser(bytes: bytes, maximumDepth: 128)
+        return try parser.elements(take)
+    }
+
     /// Reads one JSON text, strictly.
     public init(parsing text: String) throws(JSONError) { try self.init(parsing: text.utf8) }
 }
@@ -40,8 +50,21 @@ private struct JSONParser {
         return value
     }
 
+    mutating func elements(_ take: (JSON) -> Void) throws(JSONError) -> JSON? {
+        skipSpace()
+        guard index < bytes.count, bytes[index] == UInt8(ascii: "[") else { return try document() }
+        try array(depth: 0, take)
+        skipSpace()
+        guard index == bytes.count else { throw failure("nothing may follow the value") }
+        return nil
+    }
+
     mutating func skipSpace() {
-        while index < bytes.count, [0x20, 0x0A, 0x0D, 0x09].contains(bytes[index]) { index += 1 }
+        while index < bytes.count {
+            let byte = bytes[index]
+            guard byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 else { return }
+            index += 1
+        }
     }
 
     mutating func value(depth: Int) throws(JSONError) -> JSON {
@@ -69,6 +92,7 @@ private struct JSONParser {
     mutating func object(depth: Int) throws(JSONError) -> JSON {
         index += 1
         var members: [JSON.Member] = []
+        // Few names are compared faster than they are looked up.
         var places: [String: Int] = [:]
         skipSpace()
         if index < bytes.count, bytes[index] == UInt8(ascii: "}") {
@@ -83,10 +107,13 @@ private struct JSONParser {
             guard index < bytes.count, bytes[index] == UInt8(ascii: ":") else { throw failure("':' is missing") }
             index += 1
             let value = try value(depth: depth + 1)
-            if let place = places[name] {
+            if members.count == 16 {
+                for (place, member) in members.enumerated() { places[member.name] = place }
+            }
+            if let place = members.count < 16 ? members.firstIndex(where: { $0.name == name }) : places[name] {
                 members[place].value = value
             } else {
-                places[name] = members.count
+                if members.count >= 16 { places[name] = members.count }
                 members.append(JSON.Member(name, value))
             }
             if try endOfList(closing: UInt8(ascii: "}")) { return .object(members) }
@@ -94,17 +121,19 @@ private struct JSONParser {
     }
 
     mutating func array(depth: Int) throws(JSONError) -> JSON {
-        index += 1
         var elements: [JSON] = []
+        try array(depth: depth) { elements.append($0) }
+        return .array(elements)
+    }
+
+    mutating func array(depth: Int, _ take: (JSON) -> Void) throws(JSONError) {
+        index += 1
         skipSpace()
         if index < bytes.count, bytes[index] == UInt8(ascii: "]") {
             index += 1
-            return .array([])
+            return
         }
-        while true {
-            elements.append(try value(depth: depth + 1))
-            if try endOfList(closing: UInt8(ascii: "]")) { return .array(elements) }
-        }
+        repeat { take(try value(depth: depth + 1)) } while try !endOfList(closing: UInt8(ascii: "]"))
     }
 
     mutating func endOfList(closing: UInt8) throws(JSONError) -> Bool {
@@ -146,7 +175,20 @@ private struct JSONParser {
 
     mutating func string() throws(JSONError) -> String {
         index += 1
-        var text: [UInt8] = []
+        let start = index
+        while index < bytes.count, bytes[index] >= 0x20, bytes[index] != UInt8(ascii: "\""),
+            bytes[index] != UInt8(ascii: "\\")
+        {
+            index += 1
+        }
+        if index < bytes.count, bytes[index] == UInt8(ascii: "\"") {
+            index += 1
+            guard let valid = String(validating: bytes[start..<index - 1], as: UTF8.self) else {
+                throw failure("invalid UTF-8")
+            }
+            return valid
+        }
+        var text = Array(bytes[start..<index])
         while true {
             guard index < bytes.count else { throw failure("the string does not end") }
             let byte = bytes[index]

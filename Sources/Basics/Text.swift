@@ -12,7 +12,12 @@ public struct FNV1a: Sendable {
 
     /// Adds the UTF-8 bytes of a text.
     public mutating func combine(_ text: String) {
-        for byte in text.utf8 { update(byte) }
+        let isCombined: Void? = unsafe text.utf8.withContiguousStorageIfAvailable { bytes in
+            var hash = value
+            for index in 0..<bytes.count { hash = unsafe (hash ^ UInt64(bytes[index])) &* 0x100_0000_01B3 }
+            value = hash
+        }
+        if isCombined == nil { for byte in text.utf8 { update(byte) } }
     }
 
     @usableFromInline

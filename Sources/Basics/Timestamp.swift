@@ -46,19 +46,33 @@ extension Timestamp: CustomStringConvertible {
 
     /// RFC 3339 in UTC; milliseconds are left out when `trimmed` and zero, as Go's `time.RFC3339Nano` does.
     public func rfc3339(trimmed: Bool = false) -> String {
-        let date = CivilDate(daysSinceEpoch: milliseconds.flooringDivision(by: 86_400_000))
-        let rest = milliseconds - milliseconds.flooringDivision(by: 86_400_000) * 86_400_000
-        let (hour, minute, second, fraction) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000)
-        var text = "\(padded(date.year, 4))-\(padded(date.month, 2))-\(padded(date.day, 2))"
-        text += "T\(padded(Int(hour), 2)):\(padded(Int(minute), 2)):\(padded(Int(second), 2))"
-        if !trimmed {
-            text += ".\(padded(Int(fraction), 3))"
-        } else if fraction != 0 {
-            var digits = padded(Int(fraction), 3)
-            while digits.last == "0" { digits.removeLast() }
-            text += ".\(digits)"
+        var bytes: [UInt8] = []
+        writeRFC3339(trimmed: trimmed, to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Appends the same.
+    public func writeRFC3339(trimmed: Bool = false, to output: inout [UInt8]) {
+        let day = milliseconds.flooringDivision(by: 86_400_000)
+        let date = CivilDate(daysSinceEpoch: day)
+        let rest = milliseconds - day * 86_400_000
+        let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60)
+        output.append(decimal: Int64(date.year), digits: 4)
+        for (mark, number) in [(0x2D as UInt8, Int64(date.month)), (0x2D, Int64(date.day)), (0x54, hour)] {
+            output.append(mark)
+            output.append(decimal: number, digits: 2)
         }
-        return text + "Z"
+        for number in [minute, second] {
+            output.append(0x3A)
+            output.append(decimal: number, digits: 2)
+        }
+        let fraction = rest % 1000
+        if !trimmed || fraction != 0 {
+            output.append(0x2E)
+            output.append(decimal: fraction, digits: 3)
+            while trimmed, output.last == 0x30 { output.removeLast() }
+        }
+        output.append(0x5A)
     }
 
     /// Reads RFC 3339, with any fraction of a second (cut to milliseconds) and any offset; nil when it is not that.
@@ -109,11 +123,6 @@ extension Timestamp: CustomStringConvertible {
         let days = CivilDate(year: year, month: month, day: day).daysSinceEpoch
         let time = Int64(hour) * 3_600_000 + Int64(minute) * 60_000 + Int64(second) * 1000 + fraction
         self.init(milliseconds: days * 86_400_000 + time - offset)
-    }
-
-    private func padded(_ value: Int, _ width: Int) -> String {
-        let digits = String(value)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
     }
 }
 

@@ -22,6 +22,10 @@
 // <malloc.h> would draw the processor's intrinsics into the module; this is all that is needed of it.
 extern int mallopt(int parameter, int value);
 static inline void vedette_limit_arenas(int count) { mallopt(-8 /* M_ARENA_MAX */, count); }
+// A fixed threshold: a block of a megabyte goes back to the system when it is freed, however many such there were.
+static inline void vedette_fix_threshold(int bytes) { mallopt(-3 /* M_MMAP_THRESHOLD */, bytes); }
+extern int malloc_trim(size_t keep);
+static inline void vedette_trim_memory(void) { malloc_trim(0); }
 static inline int vedette_name_thread(const char *name) { return prctl(PR_SET_NAME, name); }
 
 // Columns of the terminal behind a descriptor; 0 when there is none.

@@ -91,6 +91,15 @@ public struct Labels: Hashable, Sendable {
         for label in others.sorted { merged[label.name] = label.value }
         return merged
     }
+    /// Appends a JSON object, its members in the order of the names.
+    public func write(to output: inout [UInt8]) {
+        output.append(UInt8(ascii: "{"))
+        for index in sorted.indices {
+            if index > 0 { output.append(UInt8(ascii: ",")) }
+            JSON.writeMember(sorted[index].name, sorted[index].value, to: &output)
+        }
+        output.append(UInt8(ascii: "}"))
+    }
     /// As a dictionary.
     public var dictionary: [String: String] { Dictionary(uniqueKeysWithValues: sorted.map { ($0.name, $0.value) }) }
 
@@ -115,7 +124,14 @@ public struct Labels: Hashable, Sendable {
 extension Labels: Comparable {
     /// Label by label, then by number, as Prometheus orders series.
     public static func < (left: Labels, right: Labels) -> Bool {
-        for (one, other) in zip(left.sorted, right.sorted) where one != other { return one < other }
+        for index in 0..<min(left.count, right.count) {
+            if left.sorted[index].name != right.sorted[index].name {
+                return left.sorted[index].name.isBefore(right.sorted[index].name)
+            }
+            if left.sorted[index].value != right.sorted[index].value {
+                return left.sorted[index].value.isBefore(right.sorted[index].value)
+            }
+        }
         return left.count < right.count
     }
 }
@@ -155,6 +171,17 @@ extension String {
     }
 
     /// UTF-8 byte order. Swift's own `<` compares normalised scalars, which Prometheus does not.
-    @inlinable
-    public func isBefore(_ other: String) -> Bool { utf8.lexicographicallyPrecedes(other.utf8) }
+    public func isBefore(_ other: String) -> Bool {
+        let fast = unsafe utf8.withContiguousStorageIfAvailable { one -> Bool? in
+            unsafe other.utf8.withContiguousStorageIfAvailable { two in
+                let shared = min(one.count, two.count)
+                for index in 0..<shared {
+                    let (left, right) = unsafe (one[index], two[index])
+                    if left != right { return left < right }
+                }
+                return one.count < two.count
+            }
+        }
+        return (fast ?? nil) ?? utf8.lexicographicallyPrecedes(other.utf8)
+    }
 }

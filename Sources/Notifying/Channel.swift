@@ -215,8 +215,15 @@ public enum Severity: Int, Sendable, Hashable, Comparable, CaseIterable {
 extension Notification {
     /// The worst of the alerts that fire, or of all when none does.
     public var severity: Severity {
-        let alerts = isFiring ? firing : resolved
-        return alerts.map { Severity(label: $0.labels["severity"]) }.min() ?? .warning
+        let isFiring = isFiring
+        var worst: Severity?, last: (label: String, severity: Severity)?
+        for item in items where item.isResolved != isFiring {
+            let label = item.alert.labels["severity"]
+            guard label != last?.label else { continue }
+            let severity = Severity(label: label)
+            (worst, last) = (min(worst ?? severity, severity), (label, severity))
+        }
+        return worst ?? .warning
     }
 
     /// `[FIRING:2] HighLatency api: p99 above 2 s`.
@@ -228,7 +235,7 @@ extension Notification {
             names.insert(commonLabels["alertname"], at: 0)
         }
         if names.isEmpty { names = ["\(items.count) alerts"] }
-        let status = isFiring ? "[FIRING:\(firing.count)]" : "[RESOLVED]"
+        let status = isFiring ? "[FIRING:\(items.count { !$0.isResolved })]" : "[RESOLVED]"
         let summary = commonAnnotations["summary"].map { ": \($0)" } ?? ""
         return "\(status) \(names.joined(separator: " "))\(summary)"
     }

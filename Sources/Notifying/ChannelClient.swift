@@ -30,12 +30,19 @@ public struct ChannelClient: Sendable {
     func post(
         _ body: JSON, to url: String, _ page: Page, headers: [HTTPHeader] = [], reading files: Secret.FileReader
     ) throws -> HTTPRequest {
+        try post(body.serialized(), to: url, page, headers: headers, reading: files)
+    }
+
+    /// The same of a body that is JSON already.
+    func post(
+        _ body: [UInt8], to url: String, _ page: Page, headers: [HTTPHeader] = [], reading files: Secret.FileReader
+    ) throws -> HTTPRequest {
         HTTPRequest(
             method: "POST", url: url,
             headers: [
                 HTTPHeader("Content-Type", "application/json"), HTTPHeader("User-Agent", "Vedette"),
                 HTTPHeader("Idempotency-Key", page.key),
-            ] + headers + (try http.headers(reading: files)), body: body.serialized(), timeout: timeout,
+            ] + headers + (try http.headers(reading: files)), body: body, timeout: timeout,
             maximumResponseBytes: 64 << 10, options: http.options)
     }
 

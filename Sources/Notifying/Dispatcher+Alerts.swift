@@ -15,8 +15,9 @@ extension Dispatcher {
     /// Takes alerts from outside; `invalid` were refused beside them.
     public func receive(_ alerts: [Alert], invalid: Int) {
         let now = clock.now()
-        for alert in alerts {
-            figures.received.add(["status": alert.isResolved(at: now) ? "resolved" : "firing"])
+        let over = alerts.count { $0.isResolved(at: now) }
+        for (status, count) in [("firing", alerts.count - over), ("resolved", over)] where count > 0 {
+            figures.received.add(["status": status], count)
         }
         figures.invalid.add(invalid)
         accept(alerts, committing: [])

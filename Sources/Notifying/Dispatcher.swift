@@ -27,6 +27,8 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     /// Whether the loop takes outcomes no more.
     var isLoopOver = false
     var isStopping = false
+    /// How many alerts were decided on since freed memory was last given back.
+    private var decidedAlerts = 0
     /// The two clocks at the last look, to notice when the wall clock is set.
     private var lastLook: (wall: Timestamp, uptime: UInt64)
 
@@ -228,6 +230,12 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
             figures.unjournalled.add(due.entries.count)
         }
         figures.show(groups, &outbox)
+        decidedAlerts += decision.notifications.reduce(0) { $0 + $1.items.count }
+        if decidedAlerts >= 1000, outbox.entries.isEmpty {
+            // What a thousand alerts were told with is garbage now.
+            decidedAlerts = 0
+            releaseFreedMemory()
+        }
         let pages = due.entries.map { entry in
             var page = Page(entry.notification, key: entry.id)
             (page.attempt, page.isPossiblyRepeated) = (entry.attempts, entry.unknownOutcomes > 0)

@@ -168,7 +168,7 @@ public struct Outbox: Sendable {
             changes.append(
                 StateChange(
                     table: OutboxEntry.pagesTable, key: entry.notification.id,
-                    value: entry.notification.json.serialized()))
+                    value: entry.notification.serialized))
         }
         changes.append(entry.change())
         record(entry, event, now: now)

@@ -101,7 +101,14 @@ public struct OutboxEntry: Sendable, Hashable {
     }
 
     /// The whole entry in one text, for dead letters.
-    var wholeJSON: JSON { .object(members + [JSON.Member("notification", notification.json)]) }
+    var wholeText: String {
+        var bytes = JSON.object(members).serialized()
+        bytes.removeLast()
+        bytes.append(literal: #","notification":"#)
+        notification.write(to: &bytes)
+        bytes.append(UInt8(ascii: "}"))
+        return String(decoding: bytes, as: UTF8.self)
+    }
 
     /// The entry that was journalled; nil when it cannot be read or `page` does not know what it tells.
     init?(_ bytes: [UInt8], page: (String) -> Notification? = { _ in nil }) {
@@ -145,7 +152,7 @@ public struct DeadLetter: Sendable, Hashable {
     func change() -> StateChange {
         let json: JSON = [
             "diedAt": JSON(diedAt), "reason": .string(reason.rawValue), "message": .string(message),
-            "entry": .string(entry.wholeJSON.text),
+            "entry": .string(entry.wholeText),
         ]
         return StateChange(table: DeadLetter.table, key: entry.id, value: json.serialized())
     }

@@ -11,13 +11,18 @@ struct PageRenderer {
     let files: Secret.FileReader
     /// The alerts that this channel tells of.
     let items: [Notification.Item]
-    /// What templates see.
-    let data: NotificationData
     /// `title failed: …`, once for each try to use one.
     private(set) var failures: [String] = []
     /// Whether no template is used, since one failed.
     private(set) var isPlain = false
-    private let environment: TemplateEnvironment
+    private let kept = Kept()
+
+    /// What templates see, made when the first of them is used: a page may tell of a thousand alerts, and most bodies
+    /// use no template.
+    private final class Kept {
+        var data: NotificationData?
+        var environment: TemplateEnvironment?
+    }
 
     /// - Parameter limit: The greatest number of alerts told; 0: all.
     init(_ page: Page, _ texts: PageTexts, _ files: @escaping Secret.FileReader, sendsResolved: Bool, limit: Int = 0) {
@@ -27,16 +32,31 @@ struct PageRenderer {
         if !sendsResolved { items.removeAll(where: \.isResolved) }
         if limit > 0 { items = Array(items.prefix(limit)) }
         self.items = items
+    }
+
+    private var externalURL: String {
         var externalURL = page.externalURL
         while externalURL.hasSuffix("/") { externalURL.removeLast() }
+        return externalURL
+    }
+
+    /// What templates see.
+    var data: NotificationData {
+        if let data = kept.data { return data }
+        let notification = page.notification
         var data = NotificationData(
             receiver: quotedMeta(notification.receiver), alerts: items.map(\.data),
             groupLabels: notification.groupLabels.dictionary, externalURL: externalURL)
         data.reason = notification.reason.rawValue
-        self.data = data
+        kept.data = data
+        return data
+    }
+
+    private var environment: TemplateEnvironment {
+        if let environment = kept.environment { return environment }
         var environment = TemplateEnvironment()
         (environment.externalURL, environment.now) = (externalURL, page.now.seconds)
-        environment.zone = { name in
+        environment.zone = { [files] name in
             // A name is no way out of the folder; a zone that cannot be read is none.
             guard !name.isEmpty, !name.contains(".."),
                 name.utf8.allSatisfy({ $0.isASCIIWord || "/+-".utf8.contains($0) }),
@@ -45,8 +65,9 @@ struct PageRenderer {
             return CivilZone(name: name, bytes: bytes)
         }
         environment.routeLabel = PageRenderer.routeLabels(
-            notification.routeLabels, data, environment, texts.library, [])
-        self.environment = environment
+            page.notification.routeLabels, data, environment, texts.library, [])
+        kept.environment = environment
+        return environment
     }
 
     /// Renders a label of the route, which may ask for others, but not for itself.

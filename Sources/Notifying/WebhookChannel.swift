@@ -77,7 +77,7 @@ public struct WebhookChannel: Channel {
         var renderer = PageRenderer(page, texts, files, sendsResolved: sendsResolved, limit: maximumAlerts)
         let address = try address(renderer, files)
         let (body, notes) = renderer.make { renderer in
-            renderer.tree(payload, "payload") ?? standardBody(page, renderer)
+            renderer.tree(payload, "payload")?.serialized() ?? standardBody(page, renderer)
         }
         var headers = [HTTPHeader("X-Vedette-Attempt", "\(page.attempt)")]
         if page.isPossiblyRepeated { headers.append(HTTPHeader("X-Vedette-Possibly-Repeated", "true")) }
@@ -126,22 +126,39 @@ public struct WebhookChannel: Channel {
     /// As fast as they come, unless the receiver says otherwise.
     public var rate: SendingRate? { client.rate }
 
-    private func standardBody(_ page: Page, _ renderer: PageRenderer) -> JSON {
-        let (notification, data) = (page.notification, renderer.data)
-        let told = sendsResolved ? notification.items.count : notification.firing.count
-        var members: [JSON.Member] = [
-            JSON.Member("receiver", .string(data.receiver)),
-            JSON.Member("status", .string(notification.isFiring ? "firing" : "resolved")),
-            JSON.Member("alerts", .array(renderer.items.map(\.alertmanagerJSON))),
-            JSON.Member("notification_reason", .string(data.reason)),
-            JSON.Member("groupLabels", JSON(data.groupLabels)), JSON.Member("commonLabels", JSON(data.commonLabels)),
-            JSON.Member("commonAnnotations", JSON(data.commonAnnotations)),
-            JSON.Member("externalURL", .string(page.externalURL)), JSON.Member("version", "4"),
-            JSON.Member("groupKey", .string(notification.groupKey)),
-            JSON.Member("truncatedAlerts", .number(Double(told - renderer.items.count))),
-        ]
-        if texts.style == .evidence { members.append(JSON.Member("evidence", renderer.evidence().json)) }
-        return .object(members)
+    private func standardBody(_ page: Page, _ renderer: PageRenderer) -> [UInt8] {
+        let (notification, items) = (page.notification, renderer.items)
+        let told = sendsResolved ? notification.items.count : notification.items.count { !$0.isResolved }
+        var body: [UInt8] = []
+        body.reserveCapacity(1024 + 512 * items.count)
+        body.append(literal: #"{"receiver":"#)
+        JSON.write(quotedMeta(notification.receiver), to: &body)
+        body.append(literal: notification.isFiring ? #","status":"firing""# : #","status":"resolved""#)
+        body.append(literal: #","alerts":["#)
+        for index in items.indices {
+            if index > 0 { body.append(UInt8(ascii: ",")) }
+            items[index].writeAsAlertmanager(to: &body)
+        }
+        body.append(literal: #"],"notification_reason":"#)
+        JSON.write(notification.reason.rawValue, to: &body)
+        body.append(literal: #","groupLabels":"#)
+        notification.groupLabels.write(to: &body)
+        body.append(literal: #","commonLabels":"#)
+        Notification.commonLabels(of: items).write(to: &body)
+        body.append(literal: #","commonAnnotations":"#)
+        JSON.write(Notification.commonAnnotations(of: items), to: &body)
+        body.append(literal: #","externalURL":"#)
+        JSON.write(page.externalURL, to: &body)
+        body.append(literal: #","version":"4","groupKey":"#)
+        JSON.write(notification.groupKey, to: &body)
+        body.append(literal: #","truncatedAlerts":"#)
+        body.append(decimal: Int64(told - items.count))
+        if texts.style == .evidence {
+            body.append(literal: #","evidence":"#)
+            renderer.evidence().json.write(to: &body)
+        }
+        body.append(UInt8(ascii: "}"))
+        return body
     }
 }
 
@@ -164,7 +181,24 @@ extension Evidence {
 }
 
 extension Notification.Item {
-    /// An alert as Alertmanager's payloads hold it; one that fires ends at Go's zero time.
+    /// Appends an alert as Alertmanager's payloads hold it; one that fires ends at Go's zero time.
+    fileprivate func writeAsAlertmanager(to output: inout [UInt8]) {
+        output.append(literal: isResolved ? #"{"status":"resolved","labels":"# : #"{"status":"firing","labels":"#)
+        alert.labels.write(to: &output)
+        output.append(literal: #","annotations":"#)
+        JSON.write(alert.annotations, to: &output)
+        output.append(literal: #","startsAt":""#)
+        alert.startsAt.writeRFC3339(trimmed: true, to: &output)
+        output.append(literal: #"","endsAt":""#)
+        ((isResolved ? alert.endsAt : nil) ?? .goZero).writeRFC3339(trimmed: true, to: &output)
+        output.append(literal: #"","generatorURL":"#)
+        JSON.write(alert.generatorURL, to: &output)
+        output.append(literal: #","fingerprint":""#)
+        output.append(hexadecimal: alert.labels.fingerprint)
+        output.append(literal: "\"}")
+    }
+
+    /// The same as a value.
     var alertmanagerJSON: JSON {
         let end = (isResolved ? alert.endsAt : nil) ?? .goZero
         return [

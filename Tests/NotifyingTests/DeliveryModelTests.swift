@@ -158,7 +158,7 @@ private final class DeliveryModel {
             guard !changes.contains(where: { $0.key == key }) else { continue }
             guard let bytes = table[key], let json = try? JSON(parsing: bytes), var old = Alert(json: json) else {
                 alerts.append(one)
-                changes.append(StateChange(table: "rules", key: key, value: one.json.serialized()))
+                changes.append(StateChange(table: "rules", key: key, value: one.serialized))
                 continue
             }
             if over || Int.random(in: 0..<3, using: &random) == 0 {

@@ -7,9 +7,9 @@ import Testing
     /// Configurations that are refused here, and by which key that is not offered.
     private static let notOffered = [
         "prometheus-aws-sd-empty-region.good.yml": "ec2_sd_configs",
-        "config_with_service_discovery_files.yml": "alerting",
-        "url_in_alert_targetgroup_with_relabel_config.good.yml": "alerting",
-        "url_in_alert_targetgroup_with_relabel_config.bad.yml": "alerting",
+        "config_with_service_discovery_files.yml": "file_sd_configs",
+        "url_in_alert_targetgroup_with_relabel_config.good.yml": "relabel_configs",
+        "url_in_alert_targetgroup_with_relabel_config.bad.yml": "relabel_configs",
     ]
 
     @Test("check config and check rules end as promtool's") func verdicts() throws {

@@ -104,13 +104,17 @@ public final class Journal: Sendable {
     private static func write(
         _ changes: [(table: String, key: String, value: [UInt8]?)], to state: inout State, minimumBytes: Int
     ) throws(FileError) {
-        var payload = JournalEncoder()
-        for change in changes { payload.add(table: change.table, key: change.key, value: change.value) }
-        let record = payload.record(kind: .changes, turn: state.turn)
-        let file = state.files[state.active]
-        if state.end + record.count > max(minimumBytes, 2 * state.figures.snapshotBytes) {
+        let count = changes.reduce(0) {
+            $0 + JournalEncoder.count(table: $1.table, key: $1.key, value: $1.value)
+        }
+        let end = state.end + JournalContent.recordHeaderCount + count
+        if end > max(minimumBytes, 2 * state.figures.snapshotBytes) {
             return try turn(&state, minimumBytes: minimumBytes)
         }
+        var encoder = JournalEncoder(payloadBytes: count)
+        for change in changes { encoder.add(table: change.table, key: change.key, value: change.value) }
+        let record = encoder.record(kind: .changes, turn: state.turn)
+        let file = state.files[state.active]
         try unsafe file.write(record.span.bytes, at: state.end)
         try file.synchronize()
         state.end += record.count
@@ -122,13 +126,16 @@ public final class Journal: Sendable {
         let next = 1 - state.active
         let file = state.files[next]
         let turn = state.turn + 1
-        var payload = JournalEncoder()
-        for (table, entries) in state.tables.sorted(by: { $0.key < $1.key }) {
-            for (key, value) in entries.sorted(by: { $0.key < $1.key }) {
-                payload.add(table: table, key: key, value: value)
-            }
+        var count = 0
+        for (table, entries) in state.tables {
+            for (key, value) in entries { count += JournalEncoder.count(table: table, key: key, value: value) }
         }
-        let content = JournalContent.header(turn: turn) + payload.record(kind: .snapshot, turn: turn)
+        // The order of the entries means nothing.
+        var encoder = JournalEncoder(after: JournalContent.header(turn: turn), payloadBytes: count)
+        for (table, entries) in state.tables {
+            for (key, value) in entries { encoder.add(table: table, key: key, value: value) }
+        }
+        let content = encoder.record(kind: .snapshot, turn: turn)
         if 2 * content.count > minimumBytes { try file.preallocate(to: 2 * content.count) }
         try unsafe file.write(content.span.bytes, at: 0)
         try file.synchronize()

@@ -102,30 +102,48 @@ struct JournalContent {
     }
 }
 
-/// Builds a record's payload.
+/// Builds a record, in place: a commit may hold a hundred thousand entries.
 struct JournalEncoder {
-    private var payload: [UInt8] = []
+    /// What is before the record, the record's head still empty, and the payload.
+    private var bytes: [UInt8]
+    private let start: Int
+
+    /// - Parameter payloadBytes: The payload's length, see `count`.
+    init(after prefix: [UInt8] = [], payloadBytes: Int) {
+        bytes = []
+        bytes.reserveCapacity(prefix.count + JournalContent.recordHeaderCount + payloadBytes)
+        bytes += prefix
+        start = prefix.count
+        bytes += [UInt8](repeating: 0, count: JournalContent.recordHeaderCount)
+    }
+
+    /// How long an entry is.
+    static func count(table: String, key: String, value: [UInt8]?) -> Int {
+        12 + table.utf8.count + key.utf8.count + (value?.count ?? 0)
+    }
 
     mutating func add(table: String, key: String, value: [UInt8]?) {
         for text in [table, key] {
-            payload.appendLittleEndian(UInt32(text.utf8.count))
-            payload += text.utf8
+            bytes.appendLittleEndian(UInt32(text.utf8.count))
+            bytes += text.utf8
         }
-        payload.appendLittleEndian(value.map { UInt32($0.count) } ?? .max)
-        payload += value ?? []
+        bytes.appendLittleEndian(value.map { UInt32($0.count) } ?? .max)
+        if let value { bytes += value }
     }
 
-    func record(kind: JournalContent.Kind, turn: UInt64) -> [UInt8] {
-        var record: [UInt8] = []
-        record.reserveCapacity(payload.count + JournalContent.recordHeaderCount)
-        record.appendLittleEndian(JournalContent.mark)
-        record.appendLittleEndian(kind.rawValue)
-        record.appendLittleEndian(UInt32(payload.count))
+    /// The prefix and the record.
+    consuming func record(kind: JournalContent.Kind, turn: UInt64) -> [UInt8] {
+        let payload = start + JournalContent.recordHeaderCount
+        var head: [UInt8] = []
+        head.appendLittleEndian(JournalContent.mark)
+        head.appendLittleEndian(kind.rawValue)
+        head.appendLittleEndian(UInt32(bytes.count - payload))
         var code = CRC32C(seed: UInt32(truncatingIfNeeded: turn))
-        unsafe code.add(record.span.extracting(2..<8).bytes)
-        unsafe code.add(payload.span.bytes)
-        record.appendLittleEndian(code.value)
-        return record + payload
+        unsafe code.add(head.span.extracting(2..<8).bytes)
+        unsafe code.add(bytes.span.extracting(payload..<bytes.count).bytes)
+        head.appendLittleEndian(code.value)
+        for (place, byte) in head.enumerated() { bytes[start + place] = byte }
+        return bytes
     }
 }
 

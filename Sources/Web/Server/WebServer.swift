@@ -71,7 +71,11 @@ public struct WebServer: Sendable {
         let call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm, accept: request.headers[.accept])
-        let answer = await executor.start { await handler(call) }.value
+        let answer = await executor.start {
+            let answer = await handler(call)
+            if max(call.body.count, answer.body.count) >= burst { releaseFreedMemory() }
+            return answer
+        }.value
         guard answer.body.count >= compressedFrom, accepts("gzip", request.headers[.acceptEncoding]) else {
             return response(answer)
         }
@@ -89,6 +93,9 @@ public struct WebServer: Sendable {
             return try await race.next() ?? []
         }
     }
+
+    /// What a body of so many bytes was read or made from is much, and mostly garbage by then.
+    static let burst = 1 << 20
 
     /// Shorter answers are not worth the work.
     static let compressedFrom = 1400

@@ -101,10 +101,10 @@ extension API {
                 shown.append((Notification.Item(member.alert, isResolved: false), member, status))
             }
             guard !shown.isEmpty else { continue }
-            shown.sort { $0.item.isBefore($1.item) }
             writer.group(group, isFirst: isFirst)
             isFirst = false
-            for (place, one) in shown.enumerated() {
+            for (place, index) in Notification.order(shown.map(\.item)).enumerated() {
+                let one = shown[index]
                 let labels = one.member.alert.labels
                 let receivers = alerting.settings.tree.matches(labels).map(\.receiver)
                 writer.write(
@@ -132,6 +132,8 @@ struct AlertWriter {
     private let alerting: AlertGroups
     private let lookup: AlertGroups.StatusLookup
     private let now: Timestamp
+    /// The texts of the last moments, since a list tells of few.
+    private var moments = [(moment: Timestamp?, text: [UInt8])](repeating: (nil, []), count: 16)
 
     init(_ alerting: AlertGroups, now: Timestamp) {
         (self.alerting, self.now) = (alerting, now)
@@ -142,9 +144,7 @@ struct AlertWriter {
 
     mutating func open(_ text: StaticString) { put(text) }
     mutating func close(_ text: StaticString) { put(text) }
-    private mutating func put(_ text: StaticString) {
-        text.withUTF8Buffer { unsafe body.append(contentsOf: $0) }
-    }
+    private mutating func put(_ text: StaticString) { body.append(literal: text) }
 
     mutating func group(_ group: AlertGroup, isFirst: Bool) {
         if !isFirst { body.append(UInt8(ascii: ",")) }
@@ -171,7 +171,7 @@ struct AlertWriter {
         // An alert of our own fires until we say otherwise; a client wants an end all the same.
         write(alert.endsAt ?? now + 300_000)
         put(#","fingerprint":""#)
-        body += hexadecimal(fingerprint).utf8
+        body.append(hexadecimal: fingerprint)
         put(#"","receivers":["#)
         for (place, receiver) in receivers.enumerated() {
             put(place == 0 ? #"{"name":"# : #",{"name":"#)
@@ -207,33 +207,16 @@ struct AlertWriter {
         body.append(UInt8(ascii: "]"))
     }
 
-    private mutating func write(_ labels: Labels) {
-        body.append(UInt8(ascii: "{"))
-        for (place, label) in labels.sorted.enumerated() {
-            if place > 0 { body.append(UInt8(ascii: ",")) }
-            JSON.write(label.name, to: &body)
-            body.append(UInt8(ascii: ":"))
-            JSON.write(label.value, to: &body)
-        }
-        body.append(UInt8(ascii: "}"))
-    }
-
-    private mutating func write(_ texts: [String: String]) {
-        body.append(UInt8(ascii: "{"))
-        var isFirst = true
-        for (name, value) in texts.count > 1 ? texts.sorted(by: { $0.key < $1.key }) : Array(texts) {
-            if !isFirst { body.append(UInt8(ascii: ",")) }
-            isFirst = false
-            JSON.write(name, to: &body)
-            body.append(UInt8(ascii: ":"))
-            JSON.write(value, to: &body)
-        }
-        body.append(UInt8(ascii: "}"))
-    }
+    private mutating func write(_ labels: Labels) { labels.write(to: &body) }
+    private mutating func write(_ texts: [String: String]) { JSON.write(texts, to: &body) }
 
     private mutating func write(_ moment: Timestamp) {
+        let place = Int(truncatingIfNeeded: moment.milliseconds &* 0x9E37 >> 8 & 15)
+        if moments[place].moment != moment {
+            moments[place] = (moment, Array(moment.rfc3339().utf8))
+        }
         body.append(UInt8(ascii: "\""))
-        body += moment.rfc3339().utf8
+        body += moments[place].text
         body.append(UInt8(ascii: "\""))
     }
 }

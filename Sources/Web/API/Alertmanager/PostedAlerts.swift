@@ -12,41 +12,54 @@ struct PostedAlerts {
     private(set) var mistakes: [String] = []
 
     init(_ body: [UInt8], resolveTimeout: Milliseconds, mode: MatcherMode, now: Timestamp) throws {
-        let json: JSON
+        var (place, mistaken): (Int, (any Error)?) = (0, nil)
+        let other: JSON?
         do {
-            json = try JSON(parsing: body)
+            // A text that cannot be read counts before an alert that cannot be taken, though that may come first.
+            other = try JSON.elements(parsing: body) { item in
+                guard mistaken == nil else { return }
+                do {
+                    try take(item, place, resolveTimeout: resolveTimeout, mode: mode, now: now)
+                } catch {
+                    mistaken = error
+                }
+                place += 1
+            }
         } catch {
             throw PostedAlerts.unreadable("\(error)")
         }
-        guard let list = json.array else {
+        if let other {
             throw PostedAlerts.unreadable(
-                "json: cannot unmarshal \(json.kind.split(separator: " ").last ?? "") into Go value of type "
+                "json: cannot unmarshal \(other.kind.split(separator: " ").last ?? "") into Go value of type "
                     + "models.PostableAlerts")
         }
-        alerts.reserveCapacity(list.count)
-        for (place, item) in list.enumerated() {
-            guard let labels = item["labels"]?.members else {
-                throw AlertmanagerError.schema(602, "\(place).labels in body is required")
-            }
-            var alert = Alert(
-                labels: try PostedAlerts.labels(labels, place),
-                startsAt: try PostedAlerts.moment(item, "startsAt") ?? now,
-                endsAt: try PostedAlerts.moment(item, "endsAt"))
-            for member in item["annotations"]?.members ?? [] {
-                guard let text = member.value.string else { throw PostedAlerts.notText("annotations", member, place) }
-                if !text.isEmpty { alert.annotations[member.name] = text }
-            }
-            alert.generatorURL = item["generatorURL"]?.string ?? ""
-            if let end = alert.endsAt {
-                if try PostedAlerts.moment(item, "startsAt") == nil { alert.startsAt = end }
-            } else {
-                (alert.endsAt, alert.endsByTimeout) = (now + resolveTimeout, true)
-            }
-            if let mistake = PostedAlerts.mistake(alert, mode) {
-                mistakes.append(mistake)
-            } else {
-                alerts.append(alert)
-            }
+        if let mistaken { throw mistaken }
+    }
+
+    private mutating func take(
+        _ item: JSON, _ place: Int, resolveTimeout: Milliseconds, mode: MatcherMode, now: Timestamp
+    ) throws {
+        guard let labels = item["labels"]?.members else {
+            throw AlertmanagerError.schema(602, "\(place).labels in body is required")
+        }
+        let startsAt = try PostedAlerts.moment(item, "startsAt")
+        var alert = Alert(
+            labels: try PostedAlerts.labels(labels, place), startsAt: startsAt ?? now,
+            endsAt: try PostedAlerts.moment(item, "endsAt"))
+        for member in item["annotations"]?.members ?? [] {
+            guard let text = member.value.string else { throw PostedAlerts.notText("annotations", member, place) }
+            if !text.isEmpty { alert.annotations[member.name] = text }
+        }
+        alert.generatorURL = item["generatorURL"]?.string ?? ""
+        if let end = alert.endsAt {
+            if startsAt == nil { alert.startsAt = end }
+        } else {
+            (alert.endsAt, alert.endsByTimeout) = (now + resolveTimeout, true)
+        }
+        if let mistake = PostedAlerts.mistake(alert, mode) {
+            mistakes.append(mistake)
+        } else {
+            alerts.append(alert)
         }
     }
 
