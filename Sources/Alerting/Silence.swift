@@ -44,7 +44,7 @@ public struct Silence: Sendable, Hashable {
         self.updatedAt = updatedAt
         endsWithAlerts = annotations[Silence.endsWithAlertsKey] == "true"
         guard let text = annotations[Silence.timesKey] else { return }
-        guard let list = (try? JSON(parsing: text))?.array else {
+        guard let list = (try? JSON(parsing: text))?.array, !list.isEmpty else {
             throw .invalid("the annotation \(Silence.timesKey) is no JSON list of time intervals")
         }
         do {

@@ -116,7 +116,7 @@ extension TimeInterval {
     public static func dayRange(_ text: String) throws(Failure) -> DayRange {
         func day(_ text: String) throws(Failure) -> Int {
             guard let day = Int(text) else { throw Failure(description: "\(text) is not a valid day of the month") }
-            guard (1...31).contains(abs(day)) else {
+            guard day != 0, (-31...31).contains(day) else {
                 throw Failure(description: "\(text) is not a valid day of the month: out of range")
             }
             return day

@@ -75,6 +75,12 @@ extension Timestamp: CustomStringConvertible {
         output.append(0x5A)
     }
 
+    /// The first and the last moment that RFC 3339 can write.
+    private static let first = Timestamp(
+        milliseconds: CivilDate(year: 0, month: 1, day: 1).daysSinceEpoch * 86_400_000)
+    private static let last = Timestamp(
+        milliseconds: CivilDate(year: 10_000, month: 1, day: 1).daysSinceEpoch * 86_400_000 - 1)
+
     /// Reads RFC 3339, with any fraction of a second (cut to milliseconds) and any offset; nil when it is not that.
     public init?(rfc3339 text: String) {
         let bytes = Array(text.utf8)
@@ -117,12 +123,15 @@ extension Timestamp: CustomStringConvertible {
                 let minutes = number(index + 4..<index + 6)
             else { return nil }
             offset = Int64(hours * 60 + minutes) * 60_000 * (bytes[index] == 0x2D ? -1 : 1)
+            guard hours < 24, minutes < 60 else { return nil }
             index += 6
         }
         guard index == bytes.count else { return nil }
         let days = CivilDate(year: year, month: month, day: day).daysSinceEpoch
         let time = Int64(hour) * 3_600_000 + Int64(minute) * 60_000 + Int64(second) * 1000 + fraction
         self.init(milliseconds: days * 86_400_000 + time - offset)
+        // What an offset takes out of the years 0 to 9999 could not be written again.
+        guard self >= Timestamp.first, self <= Timestamp.last else { return nil }
     }
 }
 

@@ -150,7 +150,8 @@ func revealed(_ secrets: [Secret], _ files: Secret.FileReader) -> [String] {
     // A server that answers "cannot POST /path" tells the path alone.
     let paths = values.filter { $0.hasPrefix("http") }.compactMap { url -> String? in
         let rest = url.split(separator: "//", maxSplits: 1).last ?? ""
-        return rest.firstIndex(of: "/").map { String(rest[$0...]) }
+        // A short one is a word that stands in other texts too, and no secret.
+        return rest.firstIndex(of: "/").map { String(rest[$0...]) }.flatMap { $0.utf8.count > 8 ? $0 : nil }
     }
     return (values + paths).filter { $0.utf8.count > 3 }
 }

@@ -78,7 +78,7 @@ extension Dispatcher {
         var alerts: [Alert] = []
         for event in outbox.takeEvents() {
             switch event {
-            case .accepted(let channelID): alerts += pathAlerts.end(channelID, now: now)
+            case .accepted(let channelID): alerts += pathAlerts.end(channelID, only: PathAlerts.late, now: now)
             case .refused(let entry, let reason, let message):
                 figures.refuse(entry.channelID)
                 let receiver = outbox.path(entry.channelID).receiver

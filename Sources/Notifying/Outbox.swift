@@ -245,9 +245,9 @@ public struct Outbox: Sendable {
     private mutating func tellLate(now: Timestamp) {
         while let item = late.removeFirst(dueAt: now) {
             guard let entry = entries[item.id] else { continue }
-            if !entry.lastError.isEmpty { events.append(.late(entry)) }
-            let again = now + (entry.lastError.isEmpty ? max(1000, rules.late / 4) : 2 * rules.late)
-            late.insert(DueHeap.Item(due: again, order: item.order, id: item.id))
+            // Also one that was never tried: its destination wants a pause, or takes less than there is.
+            events.append(.late(entry))
+            late.insert(DueHeap.Item(due: now + 2 * rules.late, order: item.order, id: item.id))
         }
         // What is over wakes nobody.
         while let first = late.first, entries[first.id] == nil { _ = late.removeFirst(dueAt: first.due) }

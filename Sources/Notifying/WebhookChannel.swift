@@ -116,13 +116,8 @@ public struct WebhookChannel: Channel {
         revealed([url] + client.http.allSecrets, files)
     }
 
-    /// One for each host; for an address in a file or with templates, one for each address.
-    public var destination: String {
-        let text = url.path == nil ? (try? url.reveal { _ in [] }) ?? "" : ""
-        let rest = text.split(separator: "//", maxSplits: 1).last ?? ""
-        let host = rest.prefix { !"/?#".contains($0) }
-        return Notifying.destination(kind, host.isEmpty || host.contains("{") ? url : Secret(String(host)))
-    }
+    /// One for each address: behind one host may stand many receivers, of which one alone asks for a pause.
+    public var destination: String { Notifying.destination(kind, url) }
     /// As fast as they come, unless the receiver says otherwise.
     public var rate: SendingRate? { client.rate }
 

@@ -17,17 +17,20 @@ public enum AlertReplay {
         public var firing: Int, resolved: Int
     }
 
-    /// Plays alerts; one without an end fires until `end`.
+    /// How far back is played: what fires since then is looked at every few minutes.
+    static let longest: Milliseconds = 31 * 86_400_000
+
+    /// Plays alerts of the last 31 days; one without an end fires until `end`.
     ///
     /// - Parameter silences: They hold when they held.
     public static func play(
         _ alerts: [Alert], through settings: NotifyingSettings, silences: [Silence] = [], until end: Timestamp
     ) -> [Told] {
         var events: [(time: Timestamp, alert: Alert)] = []
-        for alert in alerts {
+        for alert in alerts where alert.endsAt.map({ $0 > end - longest }) ?? true {
             var firing = alert
             firing.endsAt = nil
-            events.append((alert.startsAt, firing))
+            events.append((max(alert.startsAt, end - longest), firing))
             if let over = alert.endsAt, over <= end { events.append((over, alert)) }
         }
         events.sort { ($0.time, $0.alert.labels) < ($1.time, $1.alert.labels) }

@@ -207,7 +207,9 @@ extension Alert {
     static func list(inFile path: String, _ files: SystemFiles, now: Timestamp) throws -> [Alert] {
         do {
             let json = try JSON(parsing: files.contents(of: path))
-            guard json.array != nil else { throw Refusal("\(path): must hold a list of alerts") }
+            guard let items = json.array, items.allSatisfy({ $0["labels"]?.strings?.isEmpty == false }) else {
+                throw Refusal("\(path): must hold a list of alerts, each with labels")
+            }
             return list(json, now: now)
         } catch let error as JSONError {
             throw Refusal("\(path):\(error); write a list of alerts as JSON")

@@ -54,6 +54,12 @@ struct Client: ParsableArguments {
         return answer
     }
 
+    /// Whether there is something under a path.
+    func isFound(_ path: String) async throws -> Bool {
+        let status = try await exchange(HTTPRequest(url: url + path, timeout: 130_000)).status
+        return (200..<300).contains(status)
+    }
+
     private static func form(_ parameters: [(String, String)]) -> String {
         parameters.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
     }

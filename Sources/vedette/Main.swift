@@ -28,11 +28,17 @@ enum Entry {
             }
         } catch let refusal as Refusal {
             StandardError.write("\(refusal)\n")
-            exit(2)
+            leave(2)
         } catch {
             guard Main.exitCode(for: error) == .validationFailure else { Main.exit(withError: error) }
             StandardError.write(Main.fullMessage(for: error) + "\n")
-            exit(2)
+            leave(2)
         }
+    }
+
+    /// Ends at once: the libraries' own ends would race with threads that still use them.
+    private static func leave(_ status: Int32) -> Never {
+        fflush(nil)
+        _exit(status)
     }
 }

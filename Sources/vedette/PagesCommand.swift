@@ -80,10 +80,11 @@ struct PagesReplay: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "replay", abstract: "Send a dead letter again, or all of them.")
 
-    @Argument(help: "Its id; without one, all.") var id: String?
+    @Argument(help: "Its id.") var id: String?
+    @Flag(help: "All of them.") var all = false
     @OptionGroup var client: Client
 
-    func run() async throws { try await PagesDiscard.act("replay", id, client) }
+    func run() async throws { try await PagesDiscard.act("replay", id, all: all, client) }
 }
 
 /// `vedette pages discard [ID]`.
@@ -91,12 +92,16 @@ struct PagesDiscard: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "discard", abstract: "Throw a dead letter away, or all of them.")
 
-    @Argument(help: "Its id; without one, all.") var id: String?
+    @Argument(help: "Its id.") var id: String?
+    @Flag(help: "All of them.") var all = false
     @OptionGroup var client: Client
 
-    func run() async throws { try await PagesDiscard.act("discard", id, client) }
+    func run() async throws { try await PagesDiscard.act("discard", id, all: all, client) }
 
-    fileprivate static func act(_ action: String, _ id: String?, _ client: Client) async throws {
+    fileprivate static func act(_ action: String, _ id: String?, all: Bool, _ client: Client) async throws {
+        guard (id != nil) != all else {
+            throw Refusal("give the id of one letter, or --all; `vedette pages dead` lists them")
+        }
         let data = try await client.post(
             "/api/vedette/v1/pages/dead", [("action", action)] + (id.map { [("id", $0)] } ?? []))
         Output.line("\(data["count"]?.integer ?? 0)")

@@ -33,6 +33,7 @@ struct SilenceAdd: AsyncParsableCommand {
 
     func run() async throws {
         let clock = SystemClock()
+        guard !comment.trimmed.isEmpty else { throw Refusal("--comment is empty; say why") }
         guard let length = DurationText.parse(duration), length > 0 else {
             throw Refusal("--duration: '\(duration)' is no duration; write it as 2h or 30m")
         }
@@ -113,7 +114,12 @@ struct SilenceExpire: AsyncParsableCommand {
     @OptionGroup var client: Client
 
     func run() async throws {
-        for id in ids { _ = try await client.exchange("/api/v2/silence/\(id.percentEncoded)", method: "DELETE") }
+        for id in ids {
+            guard try await client.isFound("/api/v2/silence/\(id.percentEncoded)") else {
+                throw Refusal("there is no silence '\(id)'; `vedette silence list` shows their ids")
+            }
+            _ = try await client.exchange("/api/v2/silence/\(id.percentEncoded)", method: "DELETE")
+        }
     }
 }
 
@@ -132,7 +138,11 @@ struct SilenceImport: AsyncParsableCommand {
         } catch {
             throw Refusal("\(file): \(error); give what `vedette silence list --output json` prints")
         }
-        for silence in list.array ?? [] {
+        guard let silences = list.array, silences.allSatisfy({ $0["matchers"]?.array?.isEmpty == false }) else {
+            throw Refusal(
+                "\(file): must hold a list of silences; give what `vedette silence list --output json` prints")
+        }
+        for silence in silences {
             let kept = (silence.members ?? []).filter { !["id", "status", "updatedAt"].contains($0.name) }
             let answer = try await client.exchange("/api/v2/silences", .object(kept))
             Output.line(answer["silenceID"]?.string ?? "")
@@ -145,7 +155,8 @@ private func userName() -> String {
     for name in ["USER", "LOGNAME"] {
         if let value = unsafe getenv(name) { return unsafe String(cString: value) }
     }
-    return "unknown"
+    guard let entry = unsafe getpwuid(getuid()), let name = unsafe entry.pointee.pw_name else { return "unknown" }
+    return unsafe String(cString: name)
 }
 
 /// A silence as Alertmanager's API has it.

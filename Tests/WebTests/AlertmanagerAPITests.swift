@@ -216,4 +216,45 @@ import Testing
         #expect(await api.answer(APIRequest(path: "/foo/api/v2/status")).status == 200)
         #expect(await api.answer(APIRequest(path: "/api/v2/status")).status == 404)
     }
+
+    @Test(
+        "hostile and sloppy bodies of silences end in a refusal",
+        arguments: [
+            (#"{"vedette.times":"[{\"days_of_month\":[\"-9223372036854775808\"]}]"}"#, "1", "false", 400),
+            (#"{"vedette.times":"[{\"times\":[]"}"#, "1", "false", 400), ("{}", "1", #""true""#, 400),
+            ("{}", "5", "null", 422), ("{}", #""9999-12-31T23:59:59-23:59""#, "true", 422),
+            ("{}", #""2026-11-20T00:00:00+99:99""#, "true", 422), ("{}", "1", "false", 200),
+        ])
+    func hostileSilences(annotations: String, end: String, isRegex: String, status: Int) async throws {
+        let bench = try await WebBench(notifying: AlertmanagerAPITests.config)
+        let end = end.hasPrefix("\"") ? end : #""2027-01-01T00:00:00""#
+        let body = """
+            {"matchers": [{"name": "a", "value": "b", "isRegex": \(isRegex)}], "startsAt": "2026-01-01T00:00:00Z",
+            "endsAt": \(end), "createdBy": "me", "comment": "c", "annotations": \(annotations)}
+            """
+        let answer = await bench.api.answer(
+            APIRequest(method: "POST", path: "/api/v2/silences", body: Array(body.utf8)))
+        #expect(answer.status == status, "\(String(decoding: answer.body, as: UTF8.self))")
+    }
+
+    @Test("a filter of silences is one of their matchers; a text from a browser's page is no JSON") func strictness()
+        async throws
+    {
+        let bench = try await WebBench(notifying: AlertmanagerAPITests.config)
+        let silence: JSON = [
+            "matchers": [["name": "a", "value": "b|c", "isRegex": true]], "startsAt": "1970-01-01T00:00:00Z",
+            "endsAt": "2998-01-01T00:00:00Z", "createdBy": "me", "comment": "c",
+        ]
+        #expect(await bench.post("/api/v2/silences", silence).status == 200)
+        for (filter, count) in [("zz!=b", 0), ("a=b", 0), ("a=~b|c", 1), ("a=b|c", 0)] {
+            let answer = await bench.answer("/api/v2/silences", [("filter", filter)])
+            #expect(try JSON(parsing: answer.body).array?.count == count, "\(filter)")
+        }
+        for (type, status) in [("text/plain", 415), ("", 415), ("application/json; charset=utf-8", 200)] {
+            var request = APIRequest(method: "POST", path: "/api/v2/alerts", body: Array("[]".utf8))
+            request.contentType = type
+            #expect(await bench.api.answer(request).status == status, "\(type)")
+        }
+        #expect(await bench.post("/api/v2/alerts", .null).status == 200)
+    }
 }

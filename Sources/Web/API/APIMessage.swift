@@ -14,6 +14,8 @@ public struct APIRequest: Sendable {
     public var body: [UInt8]
     /// The `Accept` header.
     public var accept: String?
+    /// The `Content-Type` header, empty when there is none; nil: nobody asked.
+    public var contentType: String?
 
     /// A request by its parts.
     public init(

@@ -68,9 +68,10 @@ public struct WebServer: Sendable {
         let isForm =
             !Forwarder.prefixes.contains(where: request.uri.path.hasPrefix)
             && request.headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
-        let call = APIRequest(
+        var call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm, accept: request.headers[.accept])
+        call.contentType = request.headers[.contentType] ?? ""
         let answer = await executor.start {
             let answer = await handler(call)
             if max(call.body.count, answer.body.count) >= burst { releaseFreedMemory() }

@@ -32,10 +32,21 @@ extension API {
             guard let handler = methods[request.method] ?? (request.method == "HEAD" ? methods["GET"] : nil) else {
                 throw API.notAllowed(request, methods.keys.sorted())
             }
+            try checkType(request)
             return try await handler(self, request)
         } catch let error as AlertmanagerError {
             return error.response
         }
+    }
+
+    /// A page in a browser may post texts and forms to any address, but no JSON.
+    private func checkType(_ request: APIRequest) throws {
+        guard request.method == "POST", let type = request.contentType else { return }
+        let bare = type.prefix { $0 != ";" }.lowercased().trimmed
+        guard bare != "application/json" else { return }
+        throw AlertmanagerError(
+            status: 415, code: 415,
+            message: "unsupported media type \(type.goQuoted), only [application/json] are allowed")
     }
 
     static func notAllowed(_ request: APIRequest, _ methods: [String]) -> AlertmanagerError {

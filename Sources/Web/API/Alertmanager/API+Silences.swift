@@ -11,9 +11,8 @@ extension API {
         var wanted: Set<Silence.State> = []
         for state in Silence.State.allCases where try flag(request, state.rawValue) { wanted.insert(state) }
         let shown = alerting.silences.all.values.filter { silence in
-            let values = Dictionary(silence.matchers.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
-            return wanted.contains(silence.state(at: now))
-                && matchers.allSatisfy { $0.matches(values[$0.name] ?? "") }
+            // As in Alertmanager: each filter is one of the silence's own matchers, by name, operation and value.
+            wanted.contains(silence.state(at: now)) && matchers.allSatisfy(silence.matchers.contains)
         }
         let order: [Silence.State] = [.active, .pending, .expired]
         let sorted = shown.sorted { one, other in
@@ -75,13 +74,20 @@ extension API {
             }
             return value
         }
+        func text(_ key: String) throws -> String {
+            let value = try required(key)
+            guard let text = value.string else {
+                throw AlertmanagerError.unreadable("silence", value, key, "string")
+            }
+            return text
+        }
         func moment(_ key: String) throws -> Timestamp {
-            guard let text = try required(key).string, let moment = Timestamp(rfc3339: text) else {
+            guard let moment = Timestamp(openAPI: try text(key)) else {
                 throw AlertmanagerError.schema(601, "\(key) in body must be of type date-time: \"\"")
             }
             return moment
         }
-        let (comment, author) = (try required("comment").string ?? "", try required("createdBy").string ?? "")
+        let (comment, author) = (try text("comment"), try text("createdBy"))
         _ = try required("endsAt")
         let list = try required("matchers").array ?? []
         guard json["startsAt"] != nil || !list.isEmpty else {
@@ -93,10 +99,14 @@ extension API {
         let (start, end) = (try moment("startsAt"), try moment("endsAt"))
         let (settings, zones) = await context.dispatcher.silencing()
         let matchers = try list.enumerated().map { try API.matcher($1, $0, settings.matcherMode) }
+        let id = json["id"].map { $0 == .null } ?? true ? "" : try text("id").lowercased()
+        var annotations = json["annotations"]?.strings
+        // A client that knows no annotations must not take away when a silence recurs by changing its comment.
+        if annotations == nil { annotations = await context.dispatcher.alerting().silences.all[id]?.annotations }
         do throws(SilenceError) {
             return try Silence(
-                id: json["id"]?.string?.lowercased() ?? "", matchers: matchers, startsAt: start, endsAt: end,
-                createdBy: author, comment: comment, annotations: json["annotations"]?.strings ?? [:], zones: zones)
+                id: id, matchers: matchers, startsAt: start, endsAt: end, createdBy: author, comment: comment,
+                annotations: annotations ?? [:], zones: zones)
         } catch {
             throw AlertmanagerError.bad(error.description)
         }
@@ -109,13 +119,22 @@ extension API {
             }
             return value
         }
-        let isRegex = try required("isRegex").bool ?? false
-        let (name, value) = (try required("name").string ?? "", try required("value").string ?? "")
+        func flag(_ key: String, _ value: JSON) throws -> Bool {
+            guard let flag = value.bool else { throw AlertmanagerError.unreadable("silence", value, key, "bool") }
+            return flag
+        }
+        func text(_ key: String) throws -> String {
+            let value = try required(key)
+            guard let text = value.string else { throw AlertmanagerError.unreadable("silence", value, key, "string") }
+            return text
+        }
+        let isRegex = try flag("isRegex", required("isRegex"))
+        let (name, value) = (try text("name"), try text("value"))
         guard mode.takes(labelName: name) else {
             throw AlertmanagerError.bad(
                 "invalid silence: invalid label matcher \(place) in set 0: invalid label name \(name.goQuoted)")
         }
-        let isEqual = json["isEqual"]?.bool ?? true
+        let isEqual = try json["isEqual"].map { $0 == .null ? true : try flag("isEqual", $0) } ?? true
         do throws(PatternError) {
             return try Matcher(
                 name, isRegex ? (isEqual ? .matches : .matchesNot) : (isEqual ? .equal : .notEqual), value,

@@ -14,6 +14,15 @@ struct AlertmanagerError: Error {
         AlertmanagerError(status: 422, code: code, message: message)
     }
 
+    static func unreadable(_ what: String, _ value: JSON, _ key: String, _ type: String) -> AlertmanagerError {
+        let kind = value.kind.split(separator: " ").last ?? ""
+        return AlertmanagerError(
+            status: 400, code: 400,
+            message:
+                "parsing \(what) body from \"\" failed, because json: cannot unmarshal \(kind) into Go struct field "
+                + ".\(key) of type \(type)")
+    }
+
     var response: APIResponse {
         guard let code else {
             var body = JSON.string(message).serialized()
@@ -36,5 +45,18 @@ struct AlertmanagerError: Error {
         ]
         let what = words[parts[0]] ?? parts[0]
         return "error parsing regexp: \(what)" + (parts.count > 1 ? ": `\(parts[1])`" : "")
+    }
+}
+
+extension Timestamp {
+    /// A moment as go-openapi reads it: RFC 3339, also without an offset, which is UTC then; an empty one is the epoch.
+    init?(openAPI text: String) {
+        if text.isEmpty {
+            self = Timestamp(milliseconds: 0)
+        } else if let moment = Timestamp(rfc3339: text) ?? Timestamp(rfc3339: text + "Z") {
+            self = moment
+        } else {
+            return nil
+        }
     }
 }

@@ -89,8 +89,8 @@ struct PostedAlerts {
 
     /// A moment; nil when it is not given or Go's zero.
     private static func moment(_ item: JSON, _ key: String) throws -> Timestamp? {
-        guard let value = item[key], value != .null else { return nil }
-        guard let text = value.string, let moment = Timestamp(rfc3339: text) else {
+        guard let value = item[key], value != .null, value != "" else { return nil }
+        guard let text = value.string, let moment = Timestamp(openAPI: text) else {
             let text = value.string ?? ""
             throw unreadable(
                 "parsing time \(text.goQuoted) as \"2006-01-02\": cannot parse \(text.goQuoted) as \"2006\"")
