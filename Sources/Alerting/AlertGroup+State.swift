@@ -74,7 +74,7 @@ extension AlertGroup.Member {
         bytes.reserveCapacity(512)
         bytes.append(literal: #"{"alert":"#)
         alert.write(to: &bytes)
-        bytes.append(literal: isTold ? #","told":true"# : #","told":false"#)
+        if isTold { bytes.append(literal: #","told":true"#) }
         if isOver { bytes.append(literal: #","over":true"#) }
         if isHeld { bytes.append(literal: #","held":true"#) }
         if isHidden { bytes.append(literal: #","hidden":true"#) }
@@ -118,7 +118,7 @@ extension AlertGroup {
     static func member(_ key: String, _ bytes: [UInt8]) -> (owner: Owner, Member)? {
         guard let json = try? JSON(parsing: bytes),  // Told to the caller by nil.
             let owner = json["group"]?.string.map(Owner.id) ?? UInt64(key.prefix(16), radix: 16).map(Owner.hash),
-            let alert = json["alert"].flatMap(Alert.init(json:)), let isTold = json["told"]?.bool
+            let alert = json["alert"].flatMap(Alert.init(json:))
         else { return nil }
         let ended = (json["ended"]?.array ?? []).compactMap { entry -> Ended? in
             guard let alert = entry["alert"].flatMap(Alert.init(json:)), let wasTold = entry["told"]?.bool else {
@@ -127,7 +127,7 @@ extension AlertGroup {
             return Ended(alert: alert, wasTold: wasTold, wasHeld: entry["held"]?.bool ?? false)
         }
         var member = Member(alert: alert, updatedAt: json["updated"]?.timestamp ?? alert.startsAt)
-        (member.isTold, member.isOver, member.ended) = (isTold, json["over"]?.bool ?? false, ended)
+        (member.isTold, member.isOver, member.ended) = (json["told"]?.bool ?? false, json["over"]?.bool ?? false, ended)
         (member.isHeld, member.isHidden) = (json["held"]?.bool ?? false, json["hidden"]?.bool ?? false)
         if let flap = json["flap"], let episodes = flap["episodes"]?.integer, let changed = flap["changedAt"]?.timestamp
         {

@@ -3,7 +3,8 @@ public import Model
 
 /// Alerts and notifications as the journal holds them: JSON, times in milliseconds.
 extension Alert {
-    /// Appends all parts as an object; a value that JSON has no number for stands as Prometheus' text.
+    /// Appends all parts as an object. The value is left out when there is none, NaN; another one that JSON has no
+    /// number for stands as Prometheus' text.
     public func write(to output: inout [UInt8]) {
         output.append(literal: #"{"labels":"#)
         labels.write(to: &output)
@@ -11,8 +12,10 @@ extension Alert {
             output.append(literal: #","annotations":"#)
             JSON.write(annotations, to: &output)
         }
-        output.append(literal: #","value":"#)
-        if value.isFinite { JSON.write(value, to: &output) } else { JSON.write(GoNumber.fixed(value), to: &output) }
+        if value.bitPattern != Double.nan.bitPattern {
+            output.append(literal: #","value":"#)
+            if value.isFinite { JSON.write(value, to: &output) } else { JSON.write(GoNumber.fixed(value), to: &output) }
+        }
         output.append(literal: #","startsAt":"#)
         JSON.write(startsAt, to: &output)
         if let endsAt {
@@ -38,7 +41,7 @@ extension Alert {
     /// The alert that `json` holds; nil when a part is missing.
     public init?(json: JSON) {
         guard let labels = json["labels"]?.strings, let startsAt = json["startsAt"]?.timestamp,
-            let value = json["value"]?.number ?? json["value"]?.string.flatMap(GoNumber.parse)
+            let value = json["value"].map({ $0.number ?? $0.string.flatMap(GoNumber.parse) }) ?? .nan
         else { return nil }
         self.init(
             labels: Labels(labels), annotations: json["annotations"]?.strings ?? [:], value: value, startsAt: startsAt,

@@ -113,8 +113,7 @@ import Testing
     private func shown(_ groups: AlertGroups) -> [String] {
         groups.groups.values.flatMap { group in
             group.members.values.map { member in
-                "\(group.id) \(member.alert.labels) \(member.alert.startsAt) \(String(describing: member.alert.endsAt)) "
-                    + "told \(member.isTold) held \(member.isHeld) hidden \(member.isHidden) "
+                "\(group.id) \(member.alert) told \(member.isTold) held \(member.isHeld) hidden \(member.isHidden) "
                     + "flap \(String(describing: member.flap))"
             }
         }.sorted()
