@@ -202,8 +202,8 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         let passed = Milliseconds((uptime - min(lastLook.uptime, uptime)) / 1_000_000)
         let jump = (now - lastLook.wall) - passed
         if abs(jump) > 1000 {
-            groups.shiftTimers(by: jump)
-            outbox.shiftTimers(by: jump)
+            let changes = groups.shiftTimers(by: jump) + outbox.shiftTimers(by: jump)
+            if !changes.isEmpty { store.commit(changes) }
         }
         lastLook = (now, uptime)
         return now
