@@ -31,13 +31,15 @@ extension Alert {
 extension Notification {
     /// All parts.
     public var json: JSON {
-        [
+        let json: JSON = [
             "id": .string(id), "groupID": .string(groupID), "groupKey": .string(groupKey),
             "receiver": .string(receiver), "reason": .string(reason.rawValue),
             "groupLabels": JSON(groupLabels.dictionary), "decidedAt": JSON(decidedAt),
             "items": .array(items.map { ["alert": $0.alert.json, "resolved": .bool($0.isResolved)] }),
             "routeLabels": JSON(routeLabels),
         ]
+        guard leavesOpen, let members = json.members else { return json }
+        return .object(members + [JSON.Member("open", true)])
     }
 
     /// The notification that `json` holds; nil when a part is missing.
@@ -58,7 +60,7 @@ extension Notification {
         self.init(
             id: id, groupID: groupID, groupKey: groupKey, receiver: receiver, reason: reason,
             groupLabels: Labels(groupLabels), items: items, decidedAt: decidedAt)
-        routeLabels = json["routeLabels"]?.strings ?? [:]
+        (routeLabels, leavesOpen) = (json["routeLabels"]?.strings ?? [:], json["open"]?.bool ?? false)
     }
 }
 

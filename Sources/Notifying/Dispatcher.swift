@@ -142,7 +142,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         let isEnd = notification.tellsOnlyEnds && !withEnds
         let told = targets.filter { !isEnd || $0.channel.sendsResolved }
         for (_, channel) in told { figures.pages.add(["channel": channel.kind, "receiver": name]) }
-        if !notification.isFiring {
+        if notification.endsGroup {
             for (id, _) in targets where !told.contains(where: { $0.id == id }) {
                 outbox.forget(Standing.key(notification.groupID, id))
             }

@@ -1,5 +1,6 @@
 import Alerting
 import Basics
+import class Foundation.ProcessInfo
 import Model
 import Notifying
 import Settings
@@ -82,6 +83,13 @@ final class ModelClock: Sendable {
         state.withLock { $0.began + Milliseconds($0.executor.uptimeNanoseconds() / 1_000_000) }
     }
 
+    /// Prints what happens, when `VEDETTE_TRACE` is set.
+    func trace(_ text: @autoclosure () -> String) {
+        guard ModelClock.isTraced else { return }
+        print("\(steady) \(executor.now().rfc3339().dropFirst(11)) \(text())")
+    }
+    private static let isTraced = ProcessInfo.processInfo.environment["VEDETTE_TRACE"] != nil
+
     /// Another process, after a while.
     func restart(seed: UInt64, after down: Milliseconds) {
         let steady = steady
@@ -108,6 +116,9 @@ struct ModelReceivers: Sendable {
     var last: [String: Bool] = [:]
     /// What a page closed that knew no more than its group.
     var closed: Set<String> = []
+    /// Lines told while the disk was broken, and those of them of which a crash made the daemon forget.
+    private var volatile: Set<String> = []
+    private(set) var excused: Set<String> = []
     /// By URL and group: the episodes that were told to fire, and those of the last page in order.
     private var open: [String: Set<String>] = [:], shown: [String: Set<String>] = [:]
     /// What is known by a URL and a group.
@@ -124,10 +135,20 @@ struct ModelReceivers: Sendable {
 
     init(random: SeededRandom, isExact: Bool) { (self.random, self.isExact) = (random, isExact) }
 
+    /// The disk is well again, or all that it did not take is gone.
+    mutating func forget(_ isLost: Bool) {
+        if isLost {
+            excused.formUnion(volatile)
+            // What it forgot to have told it tells again, and counts from there.
+            (news, shown, sequences) = ([], [:], [:])
+        }
+        volatile = []
+    }
+
     func episode(_ labels: Labels, _ start: Timestamp) -> String { isExact ? "\(labels) \(start)" : "\(labels)" }
 
     /// A receiver looks at a request, and does something with it.
-    mutating func answer(_ request: HTTPRequest, _ store: FragileStore, steady: Milliseconds) -> FakeTransport.Answer {
+    mutating func answer(_ request: HTTPRequest, _ store: FragileStore, _ clock: ModelClock) -> FakeTransport.Answer {
         let key = request.header("Idempotency-Key") ?? ""
         let isUnjournalled = request.header("X-Vedette-Unjournalled") != nil
         if !store.holds("notifying.outbox", key) { findings.append("sent without a journal entry: \(key)") }
@@ -137,6 +158,8 @@ struct ModelReceivers: Sendable {
             findings.append("repeated without a mark: \(key)")
         }
         if isUnjournalled != isDiskBroken { findings.append("unjournalled \(isUnjournalled): \(key)") }
+        defer { clock.trace("\(request.url) \(key) \(request.header("X-Vedette-Attempt") ?? ""): \(trace)") }
+        trace = ""
         let delay = Milliseconds.random(in: 1...3000, using: &random)
         switch faults ? Int.random(in: 0..<25, using: &random) : 24 {
         case 0, 1: return .response(HTTPResponse(status: 503), after: delay)
@@ -155,6 +178,9 @@ struct ModelReceivers: Sendable {
         }
     }
 
+    /// What the last page that came said; empty when it did not come.
+    private var trace = ""
+
     private mutating func accept(_ request: HTTPRequest, _ key: String, _ isUnjournalled: Bool) {
         let isNew = accepted[key] == nil
         accepted[key] = (accepted[key] ?? false) || isUnjournalled
@@ -170,6 +196,7 @@ struct ModelReceivers: Sendable {
         let reason = request.json?["notification_reason"]?.string ?? ""
         let alerts = request.json?["alerts"]?.array ?? []
         let group = "\(request.url) \(request.json?["groupKey"]?.string ?? "")"
+        trace = "\(reason): "
         let stream = "\(request.url) \(place[0])"
         if alerts.isEmpty { closed.formUnion(open[group] ?? []) }
         // Replays, and a receiver that was away and is back, may hear again what they know.
@@ -184,14 +211,16 @@ struct ModelReceivers: Sendable {
             let isOver = alert["status"]?.string == "resolved"
             let episode = "\(request.url) \(episode(labels, start))"
             last["\(request.url) \(labels)"] = isOver
+            trace += "\(labels) \(isOver ? "over" : "fires"); "
             if !isOver, shown[stream]?.contains(episode) != true { isNews = true }
             if !isOver { nowShown.insert(episode) }
             if !isOver { open[group, default: []].insert(episode) }
             let isEnd = isOver ? " over" : ""
             told.insert("\(episode)\(isEnd)")
+            if isDiskBroken, !isOver { volatile.formUnion([episode, "\(request.url) \(labels)"]) }
             isNews = news.insert("\(stream) \(episode)\(isEnd)").inserted || isNews
         }
-        if !isAgain { shown[stream] = nowShown }
+        if !isOld, place.count == 3 { shown[stream] = nowShown }
         if !isNews, isExact { findings.append("nothing new, though it says '\(reason)': \(key)") }
     }
 }
@@ -216,13 +245,14 @@ final class FragileStore: StateStore {
         var tables: [String: [String: [UInt8]]] = [:]
         var decided: Set<Episode> = []
         var open: [String: Alert] = [:]
+        /// Ids of notifications that were seen.
+        var pages: Set<String> = []
     }
     private struct State {
         var now = Content()
         var durable: Content?
         var everDecided: Set<Episode> = []
         var lost: Set<Episode> = []
-        var pages: Set<String> = []
         var findings: [String] = []
     }
     private let state = Mutex(State())
@@ -263,6 +293,7 @@ final class FragileStore: StateStore {
                 guard let episode else { continue }
                 state.now.decided.insert(episode)
                 state.everDecided.insert(episode)
+                clock.trace("\(episode.isOver ? "over" : "fires") \(episode.labels)")
             }
             return state.durable == nil ? .durable : .volatile(reason: "no space left")
         }
@@ -273,10 +304,14 @@ final class FragileStore: StateStore {
     /// Looks at what was decided just now.
     private func look(_ id: String, _ bytes: [UInt8], _ state: inout State) {
         // What people replay was decided before.
-        guard state.pages.insert(id).inserted, id.split(separator: "-").count == 3,
+        let parts = id.split(separator: "-")
+        guard state.now.pages.insert(id).inserted, parts.count == 3, Int(parts[2]) != nil,
             let page = (try? JSON(parsing: bytes)).flatMap(Notification.init(json:))
         else { return }
         let (now, steady) = (clock.executor.now(), clock.steady)
+        clock.trace(
+            "decided \(id) \(page.receiver) \(page.reason.rawValue) \(page.firing.map { "+\($0.labels)" }) \(page.resolved.map { "-\($0.labels)" })"
+        )
         let sources = state.now.open.values.map(\.labels)
         let findings = reference.state.withLock { reference -> [String] in
             var findings: [String] = []

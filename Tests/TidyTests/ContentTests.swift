@@ -38,7 +38,9 @@ struct RuleText {
     static let ruleFiles = Tree.names(in: "rules").filter { $0.hasSuffix(".yml") }.map { "rules/\($0)" }
 
     /// Pages that no rule fires: a rollback announces its turns itself, with a page to go by all the same.
-    static let announced: Set = ["Rollback", "VedetteRuleEvaluationFailing"]
+    static let announced: Set = [
+        "Rollback", "VedettePageRefused", "VedettePagesNotDelivered", "VedetteRuleEvaluationFailing",
+    ]
 
     private func alerts() throws -> [RuleText] { try ContentTests.ruleFiles.flatMap { try RuleText.alerts(in: $0) } }
 
