@@ -23,6 +23,8 @@ extension AlertGroup {
         var firing: [Alert] = [], hasNews = false
         /// Whether any of them is the group's own.
         var hasOwn = false
+        /// Whether something that was told fires on, or owes its end, and is not shown now.
+        var leavesOpen = false
         /// Ends of what was told, ends of what was never told, ends of what was held back.
         var toldEnds: [Alert] = [], untoldEnds: [Alert] = [], quietEnds: [Alert] = []
 
@@ -58,12 +60,18 @@ extension AlertGroup {
                     ended.alert, wasTold: ended.wasTold, wasHeld: ended.wasHeld, isHeld: isHeld, isMuted: isMuted)
             }
             if let flap = member.flap, !flap.isSteady(member, flapping, now: now) {
-                guard !isHeld, !flap.isTold || !member.isResolved(at: now) else { continue }
+                guard !isHeld, !flap.isTold || !member.isResolved(at: now) else {
+                    findings.leavesOpen = findings.leavesOpen || flap.isTold || member.isTold
+                    continue
+                }
                 findings.firing.append(flap.mark(member.alert, flapping))
                 findings.hasOwn = findings.hasOwn || !member.isStray
                 findings.hasNews = findings.hasNews || !flap.isTold
             } else if !member.isResolved(at: now) {
-                guard !isHeld else { continue }
+                guard !isHeld else {
+                    findings.leavesOpen = findings.leavesOpen || member.isTold
+                    continue
+                }
                 findings.firing.append(member.alert)
                 findings.hasOwn = findings.hasOwn || !member.isStray
                 findings.hasNews = findings.hasNews || !member.isTold || (member.isHidden && !member.isStray)
@@ -91,6 +99,7 @@ extension AlertGroup {
                 reason, firing: firing + untold, resolved: findings.toldEnds + findings.quietEnds, now: now)
         ]
         if !untold.isEmpty { notifications.append(notification(ending, firing: firing, resolved: untold, now: now)) }
+        for index in notifications.indices { notifications[index].leavesOpen = findings.leavesOpen }
         return notifications
     }
 

@@ -274,11 +274,14 @@ public struct AlertGroups: Sendable {
         if retiredPlaces[labels]?.isEmpty == true { retiredPlaces[labels] = nil }
     }
 
-    /// Moves all timers, after the wall clock was set forward or back.
-    public mutating func shiftTimers(by jump: Milliseconds) {
+    /// Moves all timers, after the wall clock was set forward or back; the journal learns of it, lest the next process
+    /// wait for the old clock.
+    @discardableResult
+    public mutating func shiftTimers(by jump: Milliseconds) -> [StateChange] {
         for id in Array(groups.keys) { groups[id]?.shiftTimers(by: jump) }
         if earliestFlush < .distantFuture { earliestFlush = earliestFlush + jump }
         nextSilenceCheck = .distantPast
+        return groups.keys.sorted().compactMap { groups[$0]?.headerChange() }
     }
 }
 

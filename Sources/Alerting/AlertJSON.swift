@@ -73,6 +73,7 @@ extension Notification {
         }
         output.append(literal: #"],"routeLabels":"#)
         JSON.write(routeLabels, to: &output)
+        if leavesOpen { output.append(literal: #","open":true"#) }
         output.append(UInt8(ascii: "}"))
     }
 
@@ -102,7 +103,7 @@ extension Notification {
         self.init(
             id: id, groupID: groupID, groupKey: groupKey, receiver: receiver, reason: reason,
             groupLabels: Labels(groupLabels), items: items, decidedAt: decidedAt)
-        routeLabels = json["routeLabels"]?.strings ?? [:]
+        (routeLabels, leavesOpen) = (json["routeLabels"]?.strings ?? [:], json["open"]?.bool ?? false)
     }
 }
 

@@ -38,6 +38,8 @@ public struct Notification: Sendable, Hashable {
     public var items: [Item]
     /// When it was decided.
     public var decidedAt: Timestamp
+    /// Whether the group goes on though nothing here fires: something that was told before is held back now.
+    public var leavesOpen = false
     /// The route's own labels: templates, to be filled in with the rest.
     public var routeLabels: [String: String] = [:]
 
@@ -53,6 +55,8 @@ public struct Notification: Sendable, Hashable {
 
     /// Whether any of its alerts fires.
     public var isFiring: Bool { items.contains { !$0.isResolved } }
+    /// Whether all that was told of the group is over with it.
+    public var endsGroup: Bool { !isFiring && !leavesOpen }
     /// The alerts that fire.
     public var firing: [Alert] { items.filter { !$0.isResolved }.map(\.alert) }
     /// The alerts that are over.

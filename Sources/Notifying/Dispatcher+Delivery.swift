@@ -78,7 +78,11 @@ extension Dispatcher {
         var alerts: [Alert] = []
         for event in outbox.takeEvents() {
             switch event {
-            case .accepted(let channelID): alerts += pathAlerts.end(channelID, only: PathAlerts.late, now: now)
+            case .accepted(let channelID) where pathAlerts.tells(of: channelID):
+                // What was refused stays told of while nobody looked at its letter.
+                let isUnseen = outbox.deadLetters.contains { $0.entry.channelID == channelID }
+                alerts += pathAlerts.end(channelID, only: isUnseen ? PathAlerts.late : nil, now: now)
+            case .accepted: break
             case .refused(let entry, let reason, let message):
                 figures.refuse(entry.channelID)
                 let receiver = outbox.path(entry.channelID).receiver

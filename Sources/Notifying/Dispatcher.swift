@@ -144,7 +144,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         let isEnd = notification.tellsOnlyEnds && !withEnds
         let told = targets.filter { !isEnd || $0.channel.sendsResolved }
         for (_, channel) in told { figures.pages.add(["channel": channel.kind, "receiver": name]) }
-        if !notification.isFiring {
+        if notification.endsGroup {
             for (id, _) in targets where !told.contains(where: { $0.id == id }) {
                 outbox.forget(Standing.key(notification.groupID, id))
             }
@@ -204,8 +204,8 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         let passed = Milliseconds((uptime - min(lastLook.uptime, uptime)) / 1_000_000)
         let jump = (now - lastLook.wall) - passed
         if abs(jump) > 1000 {
-            groups.shiftTimers(by: jump)
-            outbox.shiftTimers(by: jump)
+            let changes = groups.shiftTimers(by: jump) + outbox.shiftTimers(by: jump)
+            if !changes.isEmpty { store.commit(changes) }
         }
         lastLook = (now, uptime)
         return now

@@ -5,8 +5,9 @@ internal import Settings
 public struct Fallback: Sendable, Hashable {
     /// The other receiver's name.
     public var receiver: String
-    /// How long a page may wait, from its decision, until it is handed over. Default: 5 min.
-    public var after: Milliseconds = 300_000
+    /// How long a page may wait, from its decision, until it is handed over; nil: failures alone count, `0s` in the
+    /// file. Default: 5 min, nil when `failures` is given.
+    public var after: Milliseconds? = 300_000
     /// After how many failed tries it is handed over, should that be sooner; nil: the time alone counts. Default: nil.
     public var failures: Int?
 
@@ -15,10 +16,13 @@ public struct Fallback: Sendable, Hashable {
 
     init(from map: SettingsMap) throws(SettingsError) {
         receiver = try map.require("receiver")
-        after = try map.takeDuration("after", default: after)
-        guard after > 0 else { throw map.error("after", "must be above 0; the default is 5m") }
         failures = try map.take("failures")
         if let failures, failures < 1 { throw map.error("failures", "must be 1 or more; leave it out for no bound") }
+        after = try map.takeDuration("after") ?? (failures == nil ? after : 0)
+        if after == 0 { after = nil }
+        guard after != nil || failures != nil else {
+            throw map.error("after", "must be above 0 without 'failures'; the default is 5m")
+        }
         try map.finish()
     }
 }

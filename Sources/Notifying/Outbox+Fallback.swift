@@ -73,7 +73,7 @@ extension Outbox {
                 && !ledger.all.contains { $0.notificationID == notification.id && $0.receiver == fallback }
         }
         guard !fresh.isEmpty else { return }
-        diversion.isOver = !notification.isFiring
+        diversion.isOver = notification.endsGroup
         diversions[diversion.key] = diversion
         changes.append(diversion.change())
         for fallback in fresh {
@@ -93,7 +93,7 @@ extension Outbox {
     mutating func follow(_ page: OutboxEntry, from receiver: String, now: Timestamp) {
         let notification = page.notification
         guard var diversion = diversions[Diversion.key(notification.groupID, receiver)] else { return }
-        guard notification.items.contains(where: \.isResolved) || !notification.isFiring else {
+        guard notification.items.contains(where: \.isResolved) || notification.endsGroup else {
             // It fires again before its end was told everywhere.
             if diversion.isOver {
                 diversion.isOver = false

@@ -397,8 +397,9 @@ public struct Outbox: Sendable {
         return events
     }
 
-    /// Moves all timers, after the wall clock was set forward or back.
-    public mutating func shiftTimers(by jump: Milliseconds) {
+    /// Moves all timers, after the wall clock was set forward or back; returns what the journal must know of it.
+    @discardableResult
+    public mutating func shiftTimers(by jump: Milliseconds) -> [StateChange] {
         for (id, entry) in entries {
             entries[id]?.queuedAt = entry.queuedAt + jump
             if case .waiting(let until) = entry.state { entries[id]?.state = .waiting(until: until + jump) }
@@ -407,5 +408,6 @@ public struct Outbox: Sendable {
         late.shift(by: jump)
         deadlines.shift(by: jump)
         lanes.shiftTimers(by: jump)
+        return entries.keys.sorted().compactMap { entries[$0]?.change() }
     }
 }

@@ -61,7 +61,7 @@ public struct OutboxEntry: Sendable, Hashable {
     }
 
     /// Whether all of the group is over when it is told.
-    var endsGroup: Bool { !notification.isFiring && !isAside }
+    var endsGroup: Bool { notification.endsGroup && !isAside }
 
     /// The order among groups: the worst severity first.
     var rank: Int { severity.rawValue }

@@ -79,11 +79,16 @@ struct PathAlerts: Sendable {
         // A thousand refusals in a row are one change of the alert, not a thousand.
         if let end = old?.endsAt, end - now > lasts / 4 * 3 { return nil }
         let alert = Alert(
-            labels: labels, annotations: ["summary": summary, "description": description], value: 1,
-            startsAt: old?.startsAt ?? now, endsAt: now + lasts)
+            labels: labels,
+            annotations: [
+                "summary": summary, "description": description, "runbook_url": "runbooks/\(labels["alertname"]).md",
+            ], value: 1, startsAt: old?.startsAt ?? now, endsAt: now + lasts)
         firing[channel, default: [:]][labels] = alert
         return alert
     }
+
+    /// Whether anything is told of a channel.
+    func tells(of channelID: String) -> Bool { firing[channelID]?.isEmpty == false }
 
     /// The channel works, or nothing is left to tell of it: what fires ends.
     mutating func end(_ channelID: String, only name: String? = nil, now: Timestamp) -> [Alert] {

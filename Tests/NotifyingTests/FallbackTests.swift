@@ -213,7 +213,8 @@ import Transport
         arguments: [
             ("{receiver: x}", "no receiver is called 'x'"), ("{receiver: a}", "leads in a circle, a → a"),
             ("{receiver: b}", "leads in a circle, a → b → a"), ("{receiver: none}", "'none' has no channels"),
-            ("{receiver: c, after: 0s}", "must be above 0"), ("{receiver: c, failures: 0}", "must be 1 or more"),
+            ("{receiver: c, after: 0s}", "must be above 0 without 'failures'"),
+            ("{receiver: c, failures: 0}", "must be 1 or more"),
             ("{after: 1m}", "receiver"), ("{receiver: c, befor: 1m}", "befor"),
         ])
     func settingsRefused(fallback: String, message: String) {
@@ -244,5 +245,29 @@ import Transport
         #expect(throws: SettingsError.self) { try settings(text) }
         let good = try settings(text.replacing("a, fall", with: "a, webhook_configs: [{url: 'http://a/'}], fall"))
         #expect(good.receivers["a"]?.fallback?.after == 300_000 && good.receivers["a"]?.fallback?.failures == nil)
+    }
+
+    @Test("by failures alone: no time is waited for", arguments: ["failures: 2", "failures: 2, after: 0s"])
+    func failuresAlone(_ options: String) throws {
+        let text = """
+            route: {receiver: a, group_wait: 1s}
+            receivers:
+            - {name: a, webhook_configs: [{url: "http://a/"}], fallback: {receiver: c, \(options)}}
+            - {name: c, webhook_configs: [{url: "http://c/"}]}
+            """
+        let fallback = try #require(try settings(text).receivers["a"]?.fallback)
+        #expect(fallback.after == nil && fallback.failures == 2)
+        let slow = Behaviour(["http://a/": .response(HTTPResponse(status: 200), after: 900_000)])
+        let patient = try World(text, slow.answer)
+        patient.fire("A")
+        patient.executor.run(for: 1_000_000)
+        #expect(told(patient, "c", name: "A").isEmpty, "slow is not failed")
+        let behaviour = Behaviour(["http://a/": Self.down])
+        let world = try World(text, behaviour.answer)
+        world.fire("A")
+        world.executor.run(for: 1_100)
+        #expect(told(world, "c").isEmpty)
+        world.executor.run(for: 2_000)
+        #expect(told(world, "c") == ["A firing"])
     }
 }

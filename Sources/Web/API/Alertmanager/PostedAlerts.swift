@@ -28,7 +28,7 @@ struct PostedAlerts {
         } catch {
             throw PostedAlerts.unreadable("\(error)")
         }
-        if let other {
+        if let other, other != .null {
             throw PostedAlerts.unreadable(
                 "json: cannot unmarshal \(other.kind.split(separator: " ").last ?? "") into Go value of type "
                     + "models.PostableAlerts")
