@@ -25,6 +25,8 @@ public struct AlertGroup: Sendable, Hashable {
         var isStray = false
         /// Earlier episodes whose end the receiver was not told yet, oldest first.
         var ended: [Ended] = []
+        /// How many episodes between two looks are kept; of more, the earliest that nobody was told of are let go.
+        static let longestPast = 20
         /// Set while it begins and ends too often.
         public internal(set) var flap: Flap?
         /// Whether memory knows newer texts than the journal; the texts alone are not worth a write.
@@ -128,7 +130,15 @@ public struct AlertGroup: Sendable, Hashable {
         let isNews = take(alert, groupWait: groupWait, flapping: flapping, history: history, now: now)
         hold(until: opening)
         earliestFlush = min(earliestFlush, nextFlush)
-        if isNews { changes.append(memberChange(alert.labels)) }
+        guard isNews else { return }
+        let change = memberChange(alert.labels)
+        // A list that tells many episodes of one alert needs its last state alone.
+        if members[alert.labels]?.ended.isEmpty == false, let place = changes.lastIndex(where: { $0.key == change.key })
+        {
+            changes[place] = change
+        } else {
+            changes.append(change)
+        }
     }
 
     /// Takes an alert as it now is; whether that must be journalled. `history` tells when earlier episodes began.
@@ -158,6 +168,10 @@ public struct AlertGroup: Sendable, Hashable {
                 member.flap?.begin(now: now)
             } else {
                 member.ended.append(Ended(alert: old.alert, wasTold: old.isTold, wasHeld: old.isHeld))
+                if member.ended.count > Member.longestPast, let first = member.ended.firstIndex(where: { !$0.wasTold })
+                {
+                    member.ended.remove(at: first)
+                }
                 (member.isTold, member.isHeld, member.isHidden) = (false, false, false)
                 member.flap = flapping.begin(history + member.ended.map(\.alert.startsAt), alert, now: now)
             }

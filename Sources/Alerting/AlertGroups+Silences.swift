@@ -67,6 +67,8 @@ extension AlertGroups {
             }
             if changed != silence { changes.append(silences.keep(changed)) }
         }
+        // Those that are over go when they are old.
+        if next == .distantFuture, !silences.all.isEmpty { next = now + 3_600_000 }
         nextSilenceCheck = next
         return changes
     }

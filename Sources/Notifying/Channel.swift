@@ -25,6 +25,13 @@ public protocol Channel: Sendable {
     var destination: String { get }
     /// How fast the destination takes messages; nil: as fast as they come.
     var rate: SendingRate? { get }
+    /// Who is told: a channel that is at another place of the file and says the same is the same. Holds no secret.
+    var addressee: String { get }
+}
+
+extension Channel {
+    /// Its destination.
+    public var addressee: String { destination }
 }
 
 /// What a channel sends for one page: its steps in order, the next only when the one before was taken.

@@ -26,6 +26,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     var finished: [Finished] = []
     /// Whether the loop takes outcomes no more.
     var isLoopOver = false
+    private var knownChannels: [String: String] = [:]
     var isStopping = false
     /// How many alerts were decided on since freed memory was last given back.
     private var decidedAlerts = 0
@@ -48,6 +49,8 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         random: SharedRandom, externalURL: String, files: @escaping Secret.FileReader,
         rules: Outbox.Rules = Outbox.Rules(), opening: Timestamp = .distantPast
     ) {
+        let known = store.entries(of: Dispatcher.channelsTable).mapValues { String(decoding: $0, as: UTF8.self) }
+        let settings = settings.keepingIDs(known)
         (self.settings, self.store, self.clock, self.transport) = (settings, store, clock, transport)
         (self.random, self.externalURL, self.files) = (random, externalURL, files)
         let now = clock.now()
@@ -72,8 +75,27 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
             let alert = pathAlerts.refuse(entry, reason, message, receiver: receiver, now: now)
             changes += groups.take(alert.map { [$0] } ?? [], now: now)
         }
+        changes += Dispatcher.identities(channels, [:], before: known)
+        knownChannels = Dispatcher.identities(channels, [:])
         if !changes.isEmpty { store.commit(changes) }
         figures.show(groups, &outbox)
+    }
+
+    /// Channels by their ids, each with whom it tells: an id stays with that over reloads and restarts.
+    static let channelsTable = "notifying.channels"
+
+    private static func identities(_ channels: [String: Target], _ leaving: [String: Target]) -> [String: String] {
+        channels.merging(leaving) { $1 }.mapValues(\.channel.addressee)
+    }
+
+    private static func identities(
+        _ channels: [String: Target], _ leaving: [String: Target], before: [String: String]
+    ) -> [StateChange] {
+        let now = identities(channels, leaving)
+        let changed = Set(now.keys).union(before.keys).filter { now[$0] != before[$0] }
+        return changed.sorted().map {
+            StateChange(table: channelsTable, key: $0, value: now[$0].map { Array($0.utf8) })
+        }
     }
 
     static func channels(_ settings: NotifyingSettings) -> [String: Target] {
@@ -154,8 +176,9 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
 
     /// Puts other settings in force. Channels that are gone stay as long as they owe somebody an end or a page; what
     /// is on its way through them still goes out.
-    public func replace(_ settings: NotifyingSettings) {
+    public func replace(_ given: NotifyingSettings) {
         let now = look()
+        let settings = given.keepingIDs(knownChannels)
         let fresh = Dispatcher.channels(settings)
         leaving.merge(channels) { $1 }
         leaving = leaving.filter { fresh[$0.key] == nil }
@@ -168,6 +191,8 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         changes += outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
         changes += outbox.forgetStandings(except: { [groups] in groups.groups[$0] != nil }, now: now)
         changes += release(now: now) + tellOfPaths(now: now)
+        changes += Dispatcher.identities(channels, leaving, before: knownChannels)
+        knownChannels = Dispatcher.identities(channels, leaving)
         commit(changes)
     }
 
@@ -176,7 +201,9 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         let done = leaving.keys.filter { outbox.isDone($0) }
         guard !done.isEmpty else { return [] }
         for id in done { leaving[id] = nil }
-        return outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
+        let changes = Dispatcher.identities(channels, leaving, before: knownChannels)
+        knownChannels = Dispatcher.identities(channels, leaving)
+        return changes + outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
     }
 
     /// Tells what is due and delivers it, until cancelled or, after `stop`, until the last try has an outcome.

@@ -263,6 +263,8 @@ public struct MailChannel: Channel {
 
     /// One for each server.
     public var destination: String { "\(kind):\(host):\(port)" }
+    /// The server, and to whom.
+    public var addressee: String { "\(destination):\(to.text)" }
 
     // MARK: The message
 

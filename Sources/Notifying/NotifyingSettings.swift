@@ -25,6 +25,45 @@ public struct Receiver: Sendable {
             return (id: "\(name)/\(channel.kind)/\(index)", channel: channel)
         }
     }
+
+    private init(_ receiver: Receiver, channels: [(id: String, channel: any Channel)]) {
+        (name, self.channels, fallback) = (receiver.name, channels, receiver.fallback)
+        (effective, labels) = (receiver.effective, receiver.labels)
+    }
+
+    /// The same with the ids that its channels had before, by whom they tell; `known` are all ids that are or were in
+    /// use. One that tells somebody else gets an id that nobody had, so that nothing meant for another goes there.
+    func keepingIDs(_ known: [String: String]) -> Receiver {
+        guard !known.isEmpty else { return self }
+        var taken: Set<String> = []
+        var ids: [String?] = channels.map { id, channel in
+            guard known[id] == channel.addressee, taken.insert(id).inserted else { return nil }
+            return id
+        }
+        for (place, entry) in channels.enumerated() where ids[place] == nil {
+            let prefix = "\(name)/\(entry.channel.kind)/"
+            let before = known.filter { $0.value == entry.channel.addressee && $0.key.hasPrefix(prefix) }.keys.sorted()
+            if let id = before.first(where: { !taken.contains($0) }) {
+                taken.insert(id)
+                ids[place] = id
+                continue
+            }
+            var index = 0
+            while known["\(prefix)\(index)"] != nil || taken.contains("\(prefix)\(index)") { index += 1 }
+            taken.insert("\(prefix)\(index)")
+            ids[place] = "\(prefix)\(index)"
+        }
+        return Receiver(self, channels: zip(channels, ids).map { (id: $1 ?? $0.id, channel: $0.channel) })
+    }
+}
+
+extension NotifyingSettings {
+    /// See `Receiver.keepingIDs`.
+    func keepingIDs(_ known: [String: String]) -> NotifyingSettings {
+        var settings = self
+        settings.receivers = receivers.mapValues { $0.keepingIDs(known) }
+        return settings
+    }
 }
 
 /// `route`, `receivers` and Alertmanager's part of `global`.

@@ -70,7 +70,7 @@ struct AlertsExplain: AsyncParsableCommand {
     func run() async throws {
         let json = try await client.get("/api/vedette/v1/alerts/explain", [("fingerprint", fingerprint)])
         guard output == .table else { return Output.line(json.text) }
-        for line in ExplanationText(json).lines { Output.line(line) }
+        for line in ExplanationText(json).lines { Output.line(Output.shown(line)) }
     }
 }
 

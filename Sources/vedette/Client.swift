@@ -98,7 +98,9 @@ enum Output {
     static func problem(_ text: String) { StandardError.write(text + "\n") }
 
     /// Rows under their titles, aligned, or as CSV (RFC 4180) or JSON objects.
-    static func rows(_ titles: [String], _ rows: [[String]], _ format: OutputFormat) {
+    static func rows(_ titles: [String], _ unsafeRows: [[String]], _ format: OutputFormat) {
+        // What others wrote must neither forge a row nor steer a terminal.
+        let rows = format == .table ? unsafeRows.map { $0.map(shown) } : unsafeRows
         switch format {
         case .json:
             let objects = rows.map { row in JSON.object(zip(titles, row).map { JSON.Member($0, .string($1)) }) }
@@ -113,6 +115,20 @@ enum Output {
                 while text.last == " " { text.removeLast() }
                 line(text)
             }
+        }
+    }
+
+    /// A text without control characters and without those that turn the direction of writing.
+    static func shown(_ text: String) -> String {
+        let isPlain = text.unicodeScalars.allSatisfy { !isSteering($0) }
+        return isPlain
+            ? text : String(String.UnicodeScalarView(text.unicodeScalars.map { isSteering($0) ? "\u{FFFD}" : $0 }))
+    }
+
+    private static func isSteering(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: true
+        default: false
         }
     }
 
