@@ -145,6 +145,8 @@ private final class DeliveryModel {
     private func reload(_ variant: Int) {
         clock.trace("variant \(variant)")
         self.variant = variant
+        // What is due already is decided under the settings before.
+        advance(0)
         reference.state.withLock { $0.replace(variant, steady: clock.steady) }
         call { [settings] in await $0.replace(settings[variant]) }
     }
@@ -330,8 +332,8 @@ private final class DeliveryModel {
             "rules", "notifying.outbox", "notifying.pages", "notifying.dead", "notifying.threads", "notifying.diverted",
             AlertGroup.groupsTable, AlertGroup.alertsTable,
         ] {
-            let left = store.entries(of: table).count
-            if left > 0 { findings.append("\(left) entries are left in \(table)") }
+            let left = store.entries(of: table).keys.sorted()
+            if !left.isEmpty { findings.append("\(left.count) entries are left in \(table): \(left)") }
         }
         return findings
     }
