@@ -217,6 +217,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         changes += decision.changes
         for (reason, count) in decision.suppressed { figures.suppressed.add(["reason": reason.rawValue], count) }
         for notification in decision.notifications { changes += queue(notification, now: now) }
+        for id in decision.ended { outbox.endSilently(id, now: now) }
         let due: (entries: [OutboxEntry], changes: [StateChange]) = isStopping ? ([], []) : outbox.takeDue(now: now)
         changes += due.changes
         changes += tellOfPaths(now: now)
