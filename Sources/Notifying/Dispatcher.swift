@@ -162,8 +162,10 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         var changes = settle(now: now)
         let names = Set(settings.receivers.keys).union(leaving.values.map(\.receiver))
             .union(outbox.diversions.values.map(\.receiver))
+        let before = groups.groups.keys.sorted()
         changes += groups.replace(settings.alerting, receivers: names, now: now)
         changes += outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
+        for id in before where groups.groups[id] == nil { outbox.endSilently(id, now: now) }
         changes += outbox.forgetStandings(except: { [groups] in groups.groups[$0] != nil }, now: now)
         changes += release(now: now) + tellOfPaths(now: now)
         commit(changes)

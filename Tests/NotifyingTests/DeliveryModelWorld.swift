@@ -55,6 +55,7 @@ struct ModelKind: Sendable {
               group_interval: 30s
               repeat_interval: 3m
               routes:
+              - {matchers: [component=vedette], receiver: b, group_by: [channel], group_wait: 1s, repeat_interval: 2h}
               - {matchers: [severity=critical], receiver: b, group_by: ['...'], group_wait: 1s, continue: true}
               - {matchers: [alertname=Z], receiver: m, continue: true\(mute[variant])}
               \(variant == 1 ? "" : "- {matchers: [alertname!=X], receiver: c, continue: true}")
