@@ -15,13 +15,15 @@ CONFIG ?= vedette.yaml
 # A release has a folder of its own: a static and a dynamic build in one folder would undo each other.
 RELEASE := .build-release
 BINARY := $(RELEASE)/release/vedette
+# The release build of the tests.
+MODEL := .build-model
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test peers fuzz lint bench kill-test alert-kill-test rollback-kill-test isolation-test install clean
+.PHONY: help setup setup-tests build run test peers fuzz model lint bench kill-test alert-kill-test rollback-kill-test isolation-test install clean
 
 help: ## Tell what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -62,6 +64,15 @@ fuzz: setup ## Break pages of metrics, queries and templates at random, each for
 	VEDETTE_FUZZ_SECONDS=$(or $(FUZZ),60) VEDETTE_FUZZ_SEED=$(or $(SEED),1) VEDETTE_FUZZ=$$(($(or $(FUZZ),60) / 2)) \
 	  swift test -j $(JOBS) --disable-xctest --filter Fuzz
 
+model: setup ## Play random lives of the delivery of alerts against a small model, in release (SEEDS=10000 SEED=0)
+	swift build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(MODEL) -j $(JOBS)
+	@begin=$$SECONDS; \
+	if VEDETTE_SEEDS=$(or $(SEEDS),10000) VEDETTE_SEED=$(or $(SEED),0) $(MODEL)/release/vedettePackageTests.xctest \
+	  --testing-library swift-testing --filter DeliveryModelTests > $(MODEL)/model.log 2>&1; \
+	then echo "model: $(or $(SEEDS),10000) seeds from $(or $(SEED),0) on in $$((SECONDS - begin)) s, no finding"; \
+	else grep -E 'findings →|^↳ seed' $(MODEL)/model.log | cut -c1-1000; \
+	  echo "model: findings in $(MODEL)/model.log; VEDETTE_TRACE=1 make model SEEDS=1 SEED=n prints one life there" >&2; exit 1; fi
+
 lint: setup-tests ## Check format, rules and scripts
 	swift format lint --strict --recursive Sources Tests Package.swift
 	@for script in .ci/run scripts/*; do case "$$(head -n 1 $$script)" in \
@@ -95,4 +106,4 @@ install: ## Install the release binary, rules, runbooks, examples and dashboards
 	install -m 0644 dashboards/*.json $(DESTDIR)$(PREFIX)/share/vedette/dashboards/
 
 clean: ## Remove what was built; data/ stays
-	rm -rf .build $(RELEASE)
+	rm -rf .build $(RELEASE) $(MODEL)

@@ -158,6 +158,19 @@ extension AlertGroup {
         return flush
     }
 
+    /// Begins the ids of the group's notifications; a group of the same name that begins later has others.
+    private var idPrefix: String {
+        var hash = FNV1a()
+        hash.combine(id)
+        return "\(hexadecimal(hash.value))-\(createdAt.milliseconds)-"
+    }
+
+    /// Whether it told anything after a notification of its name. By numbers: clocks are set.
+    public func hasTold(since notification: Notification) -> Bool {
+        guard notification.id.hasPrefix(idPrefix) else { return true }
+        return Int(notification.id.dropFirst(idPrefix.count).prefix { $0 != "-" }).map { sequence > $0 } ?? true
+    }
+
     private mutating func notification(
         _ reason: Notification.Reason, firing: [Alert], resolved: [Alert], now: Timestamp
     ) -> Notification {
@@ -168,7 +181,7 @@ extension AlertGroup {
             return Notification.Item(alert, isResolved: false)
         }
         var notification = Notification(
-            id: "\(hexadecimal(idHash))-\(createdAt.milliseconds)-\(sequence)", groupID: id, groupKey: key,
+            id: "\(idPrefix)\(sequence)", groupID: id, groupKey: key,
             receiver: receiver, reason: reason, groupLabels: labels,
             items: shown + resolved.map { Notification.Item($0, isResolved: true) }, decidedAt: now)
         notification.routeLabels = routeLabels

@@ -103,6 +103,8 @@ public struct AlertGroups: Sendable {
         public var notifications: [Notification] = []
         /// What is to be committed with it.
         public var changes: [StateChange] = []
+        /// Groups that ended without a word, by id.
+        public var ended: [String] = []
         /// How many alerts were held back, by reason.
         public var suppressed: [Suppression: Int] = [:]
     }
@@ -137,6 +139,7 @@ public struct AlertGroups: Sendable {
             decision.suppressed.merge(counts, uniquingKeysWith: +)
             decision.notifications += flush.notifications
             settle(flush, &group, now: now, &decision.changes)
+            if group.members.isEmpty, flush.notifications.isEmpty { decision.ended.append(id) }
         }
         earliestFlush = groups.values.map(\.nextFlush).min() ?? .distantFuture
         return decision

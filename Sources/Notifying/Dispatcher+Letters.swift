@@ -26,12 +26,11 @@ extension Dispatcher {
         for (index, letter) in letters.enumerated() {
             let notification = letter.entry.notification
             let group = groups.groups[notification.groupID]
-            // A group of the same name that began later is another one.
-            let told = group.map { max($0.lastTold ?? .distantPast, $0.createdAt) } ?? .distantFuture
+            let isOld = group?.hasTold(since: notification) ?? true
             let isClosedLater = letters[(index + 1)...].contains { $0.closes(letter) }
             guard
                 let made = outbox.replay(
-                    letter.entry.id, isOld: told > notification.decidedAt || outbox.isToldSince(letter),
+                    letter.entry.id, isOld: isOld || outbox.isToldSince(letter),
                     isAside: group != nil,
                     end: isClosedLater ? nil : end(of: letter.entry, now: now), now: now)
             else { continue }

@@ -187,8 +187,10 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         var changes = settle(now: now)
         let names = Set(settings.receivers.keys).union(leaving.values.map(\.receiver))
             .union(outbox.diversions.values.map(\.receiver))
+        let before = groups.groups.keys.sorted()
         changes += groups.replace(settings.alerting, receivers: names, now: now)
         changes += outbox.replace(Dispatcher.paths(settings, channels, leaving), now: now)
+        for id in before where groups.groups[id] == nil { outbox.endSilently(id, now: now) }
         changes += outbox.forgetStandings(except: { [groups] in groups.groups[$0] != nil }, now: now)
         changes += release(now: now) + tellOfPaths(now: now)
         changes += Dispatcher.identities(channels, leaving, before: knownChannels)
@@ -246,6 +248,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         changes += decision.changes
         for (reason, count) in decision.suppressed { figures.suppressed.add(["reason": reason.rawValue], count) }
         for notification in decision.notifications { changes += queue(notification, now: now) }
+        for id in decision.ended { outbox.endSilently(id, now: now) }
         let due: (entries: [OutboxEntry], changes: [StateChange]) = isStopping ? ([], []) : outbox.takeDue(now: now)
         changes += due.changes
         changes += tellOfPaths(now: now)

@@ -33,7 +33,13 @@ extension Outbox {
 
     /// Ends a page that the fallback has, unless it tells its own receiver of an end that it owes.
     private mutating func cancel(_ entry: OutboxEntry, isOver: Bool, now: Timestamp) -> Bool {
-        let isTold = standings[Standing.key(entry.notification.groupID, entry.channelID)] != nil
+        let group = entry.notification.groupID
+        // A try under way may tell yet what this one ends.
+        let isTold =
+            standings[Standing.key(group, entry.channelID)] != nil
+            || lanes.pages(of: group, through: entry.channelID).contains { id in
+                id != entry.id && entries[id]?.state == .sending && entries[id]?.notification.isFiring == true
+            }
         if isTold, entry.notification.items.contains(where: \.isResolved) {
             update(entry.id) { $0.isHandedOver = true }
             return false
@@ -46,7 +52,7 @@ extension Outbox {
         return true
     }
 
-    private mutating func update(_ id: String, _ change: (inout OutboxEntry) -> Void) {
+    mutating func update(_ id: String, _ change: (inout OutboxEntry) -> Void) {
         guard var entry = entries[id] else { return }
         change(&entry)
         entries[id] = entry

@@ -45,6 +45,20 @@ extension Outbox {
         }
     }
 
+    /// A group ended without a word: what was replayed beside its course has nothing to wait for. O(channels).
+    mutating func endSilently(_ group: String, now: Timestamp) {
+        for channelID in paths.keys.sorted() {
+            let pages = lanes.pages(of: group, through: channelID)
+            if pages.isEmpty { forget(Standing.key(group, channelID)) }
+            for id in pages where entries[id]?.isAside == true { update(id) { $0.isAside = false } }
+        }
+        for receiver in diversions.isEmpty ? [] : channels.keys.sorted() {
+            guard diversions[Diversion.key(group, receiver)] != nil else { continue }
+            diversions[Diversion.key(group, receiver)]?.isOver = true
+            endDiversion(of: group, from: receiver)
+        }
+    }
+
     /// Throws a dead letter away; nil when there is no such letter.
     public mutating func discard(_ id: String, now: Timestamp) -> [StateChange]? {
         guard let index = deadLetters.firstIndex(where: { $0.entry.id == id }) else { return nil }

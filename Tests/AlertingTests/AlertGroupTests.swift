@@ -135,6 +135,19 @@ import Testing
         #expect(groups.flush(now: at(9) + jump).notifications.isEmpty)
         #expect(groups.flush(now: at(10) + jump).notifications.count == 1)
     }
+
+    @Test("what is told later is known by its number, also after the clock was set back") func toldSince() throws {
+        var groups = AlertGroups(tree)
+        _ = groups.take([alert("A")], now: at(0))
+        let first = try #require(groups.flush(now: at(10)).notifications.first)
+        #expect(groups.groups[first.groupID]?.hasTold(since: first) == false)
+        #expect(groups.shiftTimers(by: -3_600_000).map(\.table) == [AlertGroup.groupsTable])
+        _ = groups.take([alert("A", to: -3500)], now: at(-3500))
+        _ = groups.take([alert("A", ["b": "1"], from: -3500)], now: at(-3500))
+        let second = try #require(groups.flush(now: at(-3000)).notifications.first)
+        #expect(groups.groups[first.groupID]?.hasTold(since: first) == true)
+        #expect(groups.groups[first.groupID]?.hasTold(since: second) == false)
+    }
 }
 
 /// Random posts, flushes and crashes against the promise: every episode is told as firing once and as over once.

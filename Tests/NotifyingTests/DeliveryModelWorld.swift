@@ -55,6 +55,7 @@ struct ModelKind: Sendable {
               group_interval: 30s
               repeat_interval: 3m
               routes:
+              - {matchers: [component=vedette], receiver: b, group_by: [channel], group_wait: 1s, repeat_interval: 2h}
               - {matchers: [severity=critical], receiver: b, group_by: ['...'], group_wait: 1s, continue: true}
               - {matchers: [alertname=Z], receiver: m, continue: true\(mute[variant])}
               \(variant == 1 ? "" : "- {matchers: [alertname!=X], receiver: c, continue: true}")
@@ -187,9 +188,12 @@ struct ModelReceivers: Sendable {
         // `HASH-CREATED-SEQUENCE/receiver/kind/index`: later pages of a group do not come before earlier ones.
         let parts = key.split(separator: "/", maxSplits: 1)
         let place = parts[0].split(separator: "-")
+        let stream = "\(request.url) \(place[0])"
         let isOld = request.header("X-Vedette-Decided-At") != nil
         if let sequence = Int(place[2]), place.count == 3, !isOld {
             let group = "\(place[0])-\(place[1]) \(parts[1])"
+            // After a page that did not come here nobody knows what this one shows anew.
+            if sequence > (sequences[group] ?? 0) + 1 { shown[stream] = [] }
             if sequence < sequences[group] ?? 0 { findings.append("out of order: \(key)") }
             sequences[group] = sequence
         }
@@ -197,7 +201,6 @@ struct ModelReceivers: Sendable {
         let alerts = request.json?["alerts"]?.array ?? []
         let group = "\(request.url) \(request.json?["groupKey"]?.string ?? "")"
         trace = "\(reason): "
-        let stream = "\(request.url) \(place[0])"
         if alerts.isEmpty { closed.formUnion(open[group] ?? []) }
         // Replays, and a receiver that was away and is back, may hear again what they know.
         let isAgain = !isNew || isOld || place.count > 3 || request.header("X-Vedette-Attempt") != "1"

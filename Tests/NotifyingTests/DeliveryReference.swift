@@ -89,7 +89,7 @@ struct DeliveryReference: Sendable {
     /// After a crash that lost something: what was seen since is not sure.
     mutating func doubt(_ variant: Int, steady: Milliseconds) {
         for key in Array(clearSince.keys) { clearSince[key] = steady }
-        (self.variant, variantSince) = (variant, steady)
+        (self.variant, variantSince, lastDecided) = (variant, steady, [:])
     }
 
     /// Time went by, a few seconds at most and no jump among them; `open` are the alerts that fired at its beginning or
@@ -130,6 +130,6 @@ struct DeliveryReference: Sendable {
     /// A notification of a group was decided; whether a mere repeat came too soon.
     mutating func decide(_ group: String, isRepeat: Bool, steady: Milliseconds) -> Bool {
         let last = lastDecided.updateValue(steady, forKey: group)
-        return isRepeat && (last.map { steady - $0 < 180_000 - 3_000 } ?? true)
+        return isRepeat && (last.map { steady - $0 < 180_000 - 3_000 } ?? false)
     }
 }
