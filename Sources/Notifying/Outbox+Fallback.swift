@@ -144,7 +144,7 @@ extension Outbox {
     /// Whether a page tells nothing but the end of what this channel was never told.
     func isNeedless(_ entry: OutboxEntry) -> Bool {
         let notification = entry.notification
-        guard entry.endsGroup, entry.attempts == 0, !diversions.isEmpty,
+        guard !notification.isFiring, !entry.isAside, entry.attempts == 0, !diversions.isEmpty,
             let diversion = diversions[Diversion.key(notification.groupID, path(entry.channelID).receiver)]
         else { return false }
         return diversion.through.contains(entry.channelID)
