@@ -245,8 +245,7 @@ public struct Outbox: Sendable {
     private mutating func tellLate(now: Timestamp) {
         while let item = late.removeFirst(dueAt: now) {
             guard let entry = entries[item.id] else { continue }
-            // Also one that was never tried: its destination wants a pause, or takes less than there is.
-            events.append(.late(entry))
+            if !entry.lastError.isEmpty { events.append(.late(entry)) }
             late.insert(DueHeap.Item(due: now + 2 * rules.late, order: item.order, id: item.id))
         }
         // What is over wakes nobody.
