@@ -104,7 +104,9 @@ extension SettingsMap {
     func takeRate() throws(SettingsError) -> SendingRate? {
         guard let map = try takeMap("rate_limit") else { return nil }
         let burst = try map.take("burst", default: 1)
-        guard (1...1_000_000).contains(burst) else { throw map.error("burst", "must be 1 or more, and 1000000 at the most") }
+        guard (1...1_000_000).contains(burst) else {
+            throw map.error("burst", "must be 1 or more, and 1000000 at the most")
+        }
         guard let every: Milliseconds = try map.takeDuration("every") else { throw map.missing("every") }
         guard every > 0 else { throw map.error("every", "must be above 0; without a limit leave rate_limit out") }
         guard every <= 86_400_000 else { throw map.error("every", "must be a day at the most") }

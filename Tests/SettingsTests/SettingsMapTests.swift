@@ -56,7 +56,10 @@ private func map(_ text: String) throws(SettingsError) -> SettingsMap {
             ("s: 10mb", "conf/a.yaml:1:4: s: '10mb' is no size; write it as 512KiB, 10MB or 2GB"),
             ("c: gold", "conf/a.yaml:1:4: c: 'gold' is not one of 'red', 'blue'"),
             ("m: 3", "conf/a.yaml:1:4: m: expected a map, found '3'"),
-            ("x_file: y\nx: z", "conf/a.yaml:1:9: x_file: at most one of x & x_file must be configured; remove one of the two"),
+            (
+                "x_file: y\nx: z",
+                "conf/a.yaml:1:9: x_file: at most one of x & x_file must be configured; remove one of the two"
+            ),
             ("x: [secret]", "conf/a.yaml:1:4: x: expected a secret text"),
             ("old: 1", "conf/a.yaml:1:1: old is not offered; use new"),
             ("\nlabel: {}\n\nlables: {}", "conf/a.yaml:4:1: unknown key 'lables'; did you mean 'label'?"),
