@@ -192,6 +192,19 @@ public struct AlertGroups: Sendable {
             }).sorted { ($0.startsAt, $0.labels) < ($1.startsAt, $1.labels) }
     }
 
+    /// A notification of long ago is told after all: what fires of it counts as told, so that its end is owed.
+    public mutating func tellAgain(_ notification: Notification) -> [StateChange] {
+        let id = notification.groupID
+        return notification.firing.compactMap { alert in
+            guard let member = groups[id]?.members[alert.labels], !member.isTold,
+                member.alert.startsAt == alert.startsAt
+            else { return nil }
+            groups[id]?.members[alert.labels]?.isTold = true
+            groups[id]?.members[alert.labels]?.isHeld = false
+            return groups[id]?.memberChange(alert.labels)
+        }
+    }
+
     // MARK: Replacing
 
     /// Puts other settings in force. Groups of routes that are gone go on as retired ones, so that whoever was told

@@ -34,7 +34,7 @@ extension Dispatcher {
                     isAside: group != nil,
                     end: isClosedLater ? nil : end(of: letter.entry, now: now), now: now)
             else { continue }
-            changes += made
+            changes += made + groups.tellAgain(notification)
             replayed += 1
         }
         figures.replayed.add(replayed)

@@ -136,6 +136,18 @@ import Testing
         #expect(groups.flush(now: at(10) + jump).notifications.count == 1)
     }
 
+    @Test("what a replay tells of an alert that was never told by its group is owed its end") func toldAgain() throws {
+        var groups = AlertGroups(tree)
+        _ = groups.take([alert("A")], now: at(0))
+        let first = try #require(groups.flush(now: at(10)).notifications.first)
+        var others = AlertGroups(tree)
+        _ = others.take([alert("A")], now: at(0))
+        #expect(others.tellAgain(first).map(\.table) == [AlertGroup.alertsTable])
+        #expect(others.tellAgain(first).isEmpty)
+        _ = others.take([alert("A", to: 5)], now: at(5))
+        #expect(others.flush(now: at(10)).notifications.map(\.reason) == [.allResolved])
+    }
+
     @Test("what is told later is known by its number, also after the clock was set back") func toldSince() throws {
         var groups = AlertGroups(tree)
         _ = groups.take([alert("A")], now: at(0))
