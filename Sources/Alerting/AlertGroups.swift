@@ -233,6 +233,10 @@ public struct AlertGroups: Sendable {
                 retired.insert(id)
             }
             group.lookAgain(now: now)
+            if let index = routes[group.place], !group.hasFlushed {
+                // The clock may have been set back while nobody looked.
+                group.nextFlush = min(group.nextFlush, max(opening, now + settings.tree.routes[index].groupWait))
+            }
             guard !group.members.isEmpty else {
                 groups[id] = nil
                 changes.append(StateChange(table: AlertGroup.groupsTable, key: id, value: nil))

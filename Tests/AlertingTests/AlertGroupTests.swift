@@ -136,6 +136,16 @@ import Testing
         #expect(groups.flush(now: at(10) + jump).notifications.count == 1)
     }
 
+    @Test("a group that waits is told in time by a process whose clock is behind") func clockBehind() {
+        var groups = AlertGroups(tree)
+        let store = MemoryStore()
+        store.commit(groups.take([alert("A", from: 7200)], now: at(7200)))
+        var restored = AlertGroups(tree)
+        _ = restored.restore(from: store, receivers: ["page"], now: at(3600))
+        #expect(restored.nextFlush == at(3610))
+        #expect(restored.flush(now: at(3610)).notifications.count == 1)
+    }
+
     @Test("what a replay tells of an alert that was never told by its group is owed its end") func toldAgain() throws {
         var groups = AlertGroups(tree)
         _ = groups.take([alert("A")], now: at(0))

@@ -221,7 +221,8 @@ struct ModelReceivers: Sendable {
             let isEnd = isOver ? " over" : ""
             told.insert("\(episode)\(isEnd)")
             if isDiskBroken, !isOver { volatile.formUnion([episode, "\(request.url) \(labels)"]) }
-            isNews = news.insert("\(stream) \(episode)\(isEnd)").inserted || isNews
+            // What closes a replayed page may be told by its group too.
+            if place.count == 3 { isNews = news.insert("\(stream) \(episode)\(isEnd)").inserted || isNews }
         }
         if !isOld, place.count == 3 { shown[stream] = nowShown }
         if !isNews, isExact { findings.append("nothing new, though it says '\(reason)': \(key)") }
