@@ -159,11 +159,7 @@ extension AlertGroup {
     }
 
     /// Begins the ids of the group's notifications; a group of the same name that begins later has others.
-    private var idPrefix: String {
-        var hash = FNV1a()
-        hash.combine(id)
-        return "\(hexadecimal(hash.value))-\(createdAt.milliseconds)-"
-    }
+    private var idPrefix: String { "\(hexadecimal(idHash))-\(createdAt.milliseconds)-" }
 
     /// Whether it told anything after a notification of its name. By numbers: clocks are set.
     public func hasTold(since notification: Notification) -> Bool {

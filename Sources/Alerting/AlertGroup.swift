@@ -125,19 +125,31 @@ public struct AlertGroup: Sendable, Hashable {
     /// Takes an alert and journals what must be, one look-up in the table of groups for all of it.
     mutating func take(
         _ alert: Alert, groupWait: Milliseconds, flapping: Flapping, history: [Timestamp], opening: Timestamp,
-        now: Timestamp, earliestFlush: inout Timestamp, _ changes: inout [StateChange]
+        now: Timestamp, earliestFlush: inout Timestamp, _ batch: inout Batch
     ) {
         let isNews = take(alert, groupWait: groupWait, flapping: flapping, history: history, now: now)
         hold(until: opening)
         earliestFlush = min(earliestFlush, nextFlush)
         guard isNews else { return }
-        let change = memberChange(alert.labels)
-        // A list that tells many episodes of one alert needs its last state alone.
-        if members[alert.labels]?.ended.isEmpty == false, let place = changes.lastIndex(where: { $0.key == change.key })
-        {
-            changes[place] = change
-        } else {
-            changes.append(change)
+        let hasPast = members[alert.labels]?.ended.isEmpty == false
+        batch.add(memberChange(alert.labels), replacing: hasPast)
+    }
+
+    /// The changes that a list of alerts makes.
+    struct Batch {
+        var changes: [StateChange] = []
+        private var places: [String: Int] = [:]
+
+        /// Adds a change, in place of an earlier one of its key when `replacing`: of a list that tells many episodes of
+        /// one alert, only the last state counts.
+        mutating func add(_ change: StateChange, replacing: Bool = false) {
+            guard replacing else { return changes.append(change) }
+            if let place = places[change.key] {
+                changes[place] = change
+            } else {
+                places[change.key] = changes.count
+                changes.append(change)
+            }
         }
     }
 

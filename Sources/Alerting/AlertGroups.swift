@@ -3,9 +3,9 @@ public import Model
 
 /// All groups: takes alerts, decides what is told and when. Pure: time comes in, changes and notifications go out.
 ///
-/// Its durable state is the tables `alerting.groups` (one entry a group), `alerting.alerts` (one entry an alert of
-/// a group) and `alerting.silences`. What it returns as changes must be committed together with what it returns as
-/// notifications.
+/// Its durable state is the tables `alerting.groups` (one entry a group), `alerting.alerts` (one entry an alert of a
+/// group), `alerting.silences` and `alerting.record` (alerts that are over). What it returns as changes must be
+/// committed together with what it returns as notifications.
 public struct AlertGroups: Sendable {
     /// Routes, rules of inhibition and intervals in force.
     public private(set) var settings: AlertingSettings
@@ -20,7 +20,6 @@ public struct AlertGroups: Sendable {
     private var ids: [Place: String] = [:]
     /// Alerts of groups whose route is gone, with those groups' ids.
     private var retiredPlaces: [Labels: Set<String>] = [:]
-    private var retired: Set<String> = []
     /// Alerts that are over.
     private var record = AlertRecord()
     /// When episodes that are over began, for alerts that flap; what is older than the window is let go.
@@ -53,8 +52,8 @@ public struct AlertGroups: Sendable {
 
     /// Takes alerts as they now are.
     public mutating func take(_ alerts: [Alert], now: Timestamp) -> [StateChange] {
-        var changes: [StateChange] = []
-        changes.reserveCapacity(alerts.count)
+        var batch = AlertGroup.Batch()
+        batch.changes.reserveCapacity(alerts.count)
         // Most alerts of a list go where the one before went.
         var last: (index: Int, route: Route)?
         for alert in alerts {
@@ -71,28 +70,28 @@ public struct AlertGroups: Sendable {
                     var group = AlertGroup(id: id, route: route, labels: place.labels, now: now)
                     group.hold(until: opening)
                     ids[place] = id
-                    changes.append(group.headerChange())
+                    batch.add(group.headerChange())
                     groups[id] = group
                 }
-                take(alert, into: id, groupWait: route.groupWait, now: now, &changes)
+                take(alert, into: id, groupWait: route.groupWait, now: now, &batch)
             }
             // Groups whose route is gone still learn of the ends they owe.
             guard !retiredPlaces.isEmpty else { continue }
             for id in retiredPlaces[alert.labels] ?? [] where !targets.contains(id) {
-                take(alert, into: id, groupWait: 0, now: now, &changes)
+                take(alert, into: id, groupWait: 0, now: now, &batch)
             }
         }
-        return changes
+        return batch.changes
     }
 
     private mutating func take(
-        _ alert: Alert, into id: String, groupWait: Milliseconds, now: Timestamp, _ changes: inout [StateChange]
+        _ alert: Alert, into id: String, groupWait: Milliseconds, now: Timestamp, _ batch: inout AlertGroup.Batch
     ) {
         let earlier = history.isEmpty ? [] : history[alert.labels] ?? []
         let (flapping, opening) = (settings.flapping, opening)
         groups[id]?.take(
             alert, groupWait: groupWait, flapping: flapping, history: earlier, opening: opening, now: now,
-            earliestFlush: &earliestFlush, &changes)
+            earliestFlush: &earliestFlush, &batch)
     }
 
     // MARK: Telling
@@ -156,7 +155,6 @@ public struct AlertGroups: Sendable {
         changes += record.add(flush.over)
         for labels in flush.changed { changes.append(group.memberChange(labels)) }
         if group.members.isEmpty {
-            retired.remove(group.id)
             if let route = settings.tree.routes.firstIndex(where: { AlertGroup.place($0) == group.place }) {
                 ids[Place(route: route, labels: group.labels)] = nil
             }
@@ -214,7 +212,7 @@ public struct AlertGroups: Sendable {
         _ settings: AlertingSettings, receivers: Set<String>, now: Timestamp
     ) -> [StateChange] {
         self.settings = settings
-        (ids, retiredPlaces, retired) = ([:], [:], [])
+        (ids, retiredPlaces) = ([:], [:])
         inhibitor = Inhibitor(settings.inhibitRules)
         var changes: [StateChange] = []
         let firing = Set(groups.values.flatMap { $0.members.values.filter { !$0.isResolved(at: now) }.map(\.alert) })
@@ -230,7 +228,6 @@ public struct AlertGroups: Sendable {
                 changes += stray(&group, from: index)
             } else {
                 group.retire()
-                retired.insert(id)
             }
             group.lookAgain(now: now)
             if let index = routes[group.place], !group.hasFlushed {
@@ -282,7 +279,6 @@ public struct AlertGroups: Sendable {
         }
         if group.members.isEmpty {
             groups[id] = nil
-            retired.remove(id)
             return changes + [StateChange(table: AlertGroup.groupsTable, key: id, value: nil)]
         }
         groups[id] = group

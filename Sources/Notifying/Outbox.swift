@@ -96,9 +96,9 @@ public struct Outbox: Sendable {
     /// How many entries tell of each notification.
     var uses: [String: Int] = [:]
     var nextSequence = 0
-    private var waiting = DueHeap()
-    private var late = DueHeap()
-    private var deadlines = DueHeap()
+    private var waiting = MinHeap<DueItem>()
+    private var late = MinHeap<DueItem>()
+    private var deadlines = MinHeap<DueItem>()
     private var inOrder = FIFO<String>()
 
     /// Empty.
@@ -178,7 +178,7 @@ public struct Outbox: Sendable {
     mutating func place(_ entry: OutboxEntry, now: Timestamp) {
         entries[entry.id] = entry
         inOrder.append(entry.id)
-        late.insert(DueHeap.Item(due: entry.queuedAt + rules.late, order: entry.sequence, id: entry.id))
+        late.insert(DueItem(due: entry.queuedAt + rules.late, order: entry.sequence, id: entry.id))
         plan(entry)
         let isFirst = lanes.append(
             entry.id, group: entry.notification.groupID, channelID: entry.channelID, path: path(entry.channelID))
@@ -188,7 +188,7 @@ public struct Outbox: Sendable {
     /// Notes when the fallback is due.
     private mutating func plan(_ entry: OutboxEntry) {
         guard let after = path(entry.channelID).fallback?.after, !entry.isHandedOver else { return }
-        deadlines.insert(DueHeap.Item(due: entry.queuedAt + after, order: entry.sequence, id: entry.id))
+        deadlines.insert(DueItem(due: entry.queuedAt + after, order: entry.sequence, id: entry.id))
     }
 
     /// Notes all fallbacks anew, under other settings.
@@ -204,7 +204,7 @@ public struct Outbox: Sendable {
             return remove(entry, now: now)
         }
         if case .waiting(let until) = entry.state {
-            waiting.insert(DueHeap.Item(due: until, order: entry.sequence, id: entry.id))
+            waiting.insert(DueItem(due: until, order: entry.sequence, id: entry.id))
         } else {
             lanes.ready(entry.id, rank: entry.rank, sequence: entry.sequence, channelID: entry.channelID)
         }
@@ -246,7 +246,7 @@ public struct Outbox: Sendable {
         while let item = late.removeFirst(dueAt: now) {
             guard let entry = entries[item.id] else { continue }
             if !entry.lastError.isEmpty { events.append(.late(entry)) }
-            late.insert(DueHeap.Item(due: now + 2 * rules.late, order: item.order, id: item.id))
+            late.insert(DueItem(due: now + 2 * rules.late, order: item.order, id: item.id))
         }
         // What is over wakes nobody.
         while let first = late.first, entries[first.id] == nil { _ = late.removeFirst(dueAt: first.due) }

@@ -63,10 +63,8 @@ struct PathAlerts: Sendable {
             ],
             summary: "Pages by the channel \(entry.channelID) are not delivered",
             description: """
-                '\(truncated(entry.title, to: 200))' was decided at \(entry.createdAt.rfc3339()) and \
-                \(entry.lastError.isEmpty
-                    ? "waits: the pages before it are not taken, or its destination asked for a pause"
-                    : "failed \(entry.attempts) times: \(truncated(entry.lastError, to: 300))"). It is tried again.
+                '\(truncated(entry.title, to: 200))' was decided at \(entry.createdAt.rfc3339()) and failed \
+                \(entry.attempts) times: \(truncated(entry.lastError, to: 300)). It is tried again.
                 """,
             lasts: PathAlerts.lateLasts, now: now)
     }

@@ -32,53 +32,26 @@ struct FIFO<Item: Sendable>: Sendable {
     var all: ArraySlice<Item> { items[head...] }
 }
 
-/// Moments with what is due then, the earliest first; a binary heap. Things that are over stay in until their time:
-/// whoever takes one asks whether it still holds.
-struct DueHeap: Sendable {
-    struct Item: Sendable, Hashable {
-        var due: Timestamp
-        /// Parts things of one moment, so that the order never hangs on the heap's shape.
-        var order: Int
-        var id: String
+/// Something that is due at a moment. What is over stays in its heap until its time: whoever takes it asks whether it
+/// still holds.
+struct DueItem: Sendable, Hashable, Comparable {
+    var due: Timestamp
+    /// Parts things of one moment, so that the order never hangs on the heap's shape.
+    var order: Int
+    var id: String
 
-        func isBefore(_ other: Item) -> Bool { due == other.due ? order < other.order : due < other.due }
+    static func < (left: DueItem, right: DueItem) -> Bool {
+        left.due == right.due ? left.order < right.order : left.due < right.due
     }
-    private var items: [Item] = []
+}
 
-    var first: Item? { items.first }
-
-    /// O(log *n*).
-    mutating func insert(_ item: Item) {
-        items.append(item)
-        var child = items.count - 1
-        while child > 0, items[child].isBefore(items[(child - 1) / 2]) {
-            items.swapAt(child, (child - 1) / 2)
-            child = (child - 1) / 2
-        }
-    }
-
-    /// The first when it is due. O(log *n*).
-    mutating func removeFirst(dueAt now: Timestamp) -> Item? {
-        guard let first = items.first, first.due <= now else { return nil }
-        items.swapAt(0, items.count - 1)
-        items.removeLast()
-        var parent = 0
-        while true {
-            var least = parent
-            for child in [2 * parent + 1, 2 * parent + 2]
-            where child < items.count && items[child].isBefore(items[least]) {
-                least = child
-            }
-            guard least != parent else { return first }
-            items.swapAt(parent, least)
-            parent = least
-        }
+extension MinHeap<DueItem> {
+    /// The first when it is due.
+    mutating func removeFirst(dueAt now: Timestamp) -> DueItem? {
+        guard let first, first.due <= now else { return nil }
+        return removeFirst()
     }
 
     /// Moves all moments; the order stays.
-    mutating func shift(by jump: Milliseconds) {
-        for index in items.indices { items[index].due = items[index].due + jump }
-    }
-
-    mutating func removeAll() { items = [] }
+    mutating func shift(by jump: Milliseconds) { changeAll { $0.due = $0.due + jump } }
 }

@@ -87,7 +87,12 @@ public final class ScrapeLoop {
     private var questions: [Int: OAuth2Settings] = [:]
     private var runtimes: [ObjectIdentifier: Runtime] = [:]
     private var byHandle: [Int: Runtime] = [:]
-    private var due = DueQueue()
+    /// A target by when it is scraped next.
+    private struct Slot: Comparable {
+        var due: Milliseconds, id: Int
+        static func < (left: Slot, right: Slot) -> Bool { left.due < right.due }
+    }
+    private var due = MinHeap<Slot>()
     private var ids: [Int: Runtime] = [:]
     private var nextID = 0
     private var batch = SampleBatch(timestamp: Timestamp(milliseconds: 0))
@@ -174,7 +179,7 @@ public final class ScrapeLoop {
         let from = (1...10).contains(runtime.nextSlot.milliseconds - now) ? runtime.nextSlot.milliseconds : now
         let slot = (from - runtime.phase).flooringDivision(by: interval) * interval + runtime.phase + interval
         runtime.nextSlot = Timestamp(milliseconds: slot)
-        due.insert(due: uptime + slot - now, id: id)
+        due.insert(Slot(due: uptime + slot - now, id: id))
     }
 
     // MARK: Fetching

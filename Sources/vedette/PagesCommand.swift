@@ -75,30 +75,14 @@ struct PagesDead: AsyncParsableCommand {
     }
 }
 
-/// `vedette pages replay [ID]`.
-struct PagesReplay: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "replay", abstract: "Send a dead letter again, or all of them.")
-
+/// Which dead letters are meant.
+struct LetterChoice: ParsableArguments {
     @Argument(help: "Its id.") var id: String?
     @Flag(help: "All of them.") var all = false
     @OptionGroup var client: Client
 
-    func run() async throws { try await PagesDiscard.act("replay", id, all: all, client) }
-}
-
-/// `vedette pages discard [ID]`.
-struct PagesDiscard: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "discard", abstract: "Throw a dead letter away, or all of them.")
-
-    @Argument(help: "Its id.") var id: String?
-    @Flag(help: "All of them.") var all = false
-    @OptionGroup var client: Client
-
-    func run() async throws { try await PagesDiscard.act("discard", id, all: all, client) }
-
-    fileprivate static func act(_ action: String, _ id: String?, all: Bool, _ client: Client) async throws {
+    /// Does it, and prints how many there were.
+    func act(_ action: String) async throws {
         guard (id != nil) != all else {
             throw Refusal("give the id of one letter, or --all; `vedette pages dead` lists them")
         }
@@ -106,4 +90,20 @@ struct PagesDiscard: AsyncParsableCommand {
             "/api/vedette/v1/pages/dead", [("action", action)] + (id.map { [("id", $0)] } ?? []))
         Output.line("\(data["count"]?.integer ?? 0)")
     }
+}
+
+/// `vedette pages replay [ID]`.
+struct PagesReplay: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "replay", abstract: "Send a dead letter again, or all of them.")
+    @OptionGroup var letters: LetterChoice
+    func run() async throws { try await letters.act("replay") }
+}
+
+/// `vedette pages discard [ID]`.
+struct PagesDiscard: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "discard", abstract: "Throw a dead letter away, or all of them.")
+    @OptionGroup var letters: LetterChoice
+    func run() async throws { try await letters.act("discard") }
 }
