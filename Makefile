@@ -2,7 +2,7 @@
 
 # What the build links to. A C++ compiler's headers and pkg-config are there with most toolchains, not with all.
 BUILD_PACKAGES := libcurl4-openssl-dev libre2-dev libsnappy-dev libssl-dev zlib1g-dev libhiredis-dev libsqlite3-dev \
-  libpq-dev libstdc++-12-dev pkg-config
+  libpq-dev libsystemd-dev libstdc++-12-dev pkg-config
 # Programs that suites run; without them those suites say that they are skipped.
 TEST_PACKAGES := prometheus prometheus-alertmanager prometheus-node-exporter redis-server postgresql
 

@@ -44,6 +44,7 @@ let libraries: [Target] = [
     system("CHiredis", debian: "libhiredis-dev"),  // Its pkg-config file has a flag that SwiftPM warns about.
     system("CSQLite", package: "sqlite3", debian: "libsqlite3-dev"),
     system("CPostgres", package: "libpq", debian: "libpq-dev"),
+    system("CSystemd", package: "libsystemd", debian: "libsystemd-dev"),
     .target(
         name: "CRE2", linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]
     ),
@@ -56,6 +57,7 @@ let rooms =
     + room("Statistics", imports: ["Basics"])
     + room("Transport", imports: ["Settings", "CCurl", "CHiredis"])
     + room("SQL", imports: ["Basics", "CSQLite", "CPostgres"])
+    + room("Systemd", imports: ["Basics", "CSystemd"])
     + room("Exposition", imports: ["Model"])
     + room("Templates", imports: ["Model"])
     + room("Storage", imports: ["Model", "Settings"])
@@ -66,7 +68,7 @@ let rooms =
     + room("Rollback", imports: ["Query", "Transport", "Settings"])
     + room("Workloads", imports: ["Statistics", "Exposition", "SQL", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
-    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"] + server)
+    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying", "Systemd"] + server)
     + room("Replay", imports: ["Rules", "Notifying"])
     + room("Daemon", imports: ["Web", lifecycle])
 

@@ -168,12 +168,18 @@ private final class RunningChild: ChildProcess {
         }
     }
 
+    /// What systemd says to this process alone: a child that takes it for its own would answer in its parent's name.
+    private static let ownEnvironment: Set = [
+        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
+    ]
+
     private static func environment(with added: [String: String]) -> [String] {
         var environment: [String] = []
         var entry = unsafe environ
         while let text = unsafe entry.pointee {
             let line = unsafe String(cString: text)
-            if added[String(line.prefix { $0 != "=" })] == nil { environment.append(line) }
+            let name = String(line.prefix { $0 != "=" })
+            if added[name] == nil, !ownEnvironment.contains(name) { environment.append(line) }
             unsafe entry += 1
         }
         return environment + added.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }

@@ -12,6 +12,7 @@ enum ImportTable {
         ("Statistics", ["Basics"]),
         ("Transport", ["Settings"]),
         ("SQL", ["Basics"]),
+        ("Systemd", ["Basics"]),
         ("Exposition", ["Model"]),
         ("Templates", ["Model"]),
         ("Storage", ["Model", "Settings"]),
@@ -22,7 +23,7 @@ enum ImportTable {
         ("Rollback", ["Query", "Transport", "Settings"]),
         ("Workloads", ["Statistics", "Exposition", "SQL", "Settings"]),
         ("Notifying", ["Alerting", "Templates", "Transport"]),
-        ("Web", ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying"]),
+        ("Web", ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying", "Systemd"]),
         ("Replay", ["Rules", "Notifying"]),
         ("Daemon", ["Web"]),
         ("vedette", ["Daemon", "Replay"]),
@@ -32,7 +33,7 @@ enum ImportTable {
     static let libraries = [
         "CLinux": "Basics", "CSnappy": "Basics", "CZlib": "Basics", "CCrypto": "Basics", "CRE2": "Model",
         "CCurl": "Transport",
-        "CHiredis": "Transport", "CSQLite": "SQL", "CPostgres": "SQL",
+        "CHiredis": "Transport", "CSQLite": "SQL", "CPostgres": "SQL", "CSystemd": "Systemd",
     ]
 
     /// Rooms that share a C module all the same, with the reason.
