@@ -62,7 +62,7 @@ let rooms =
     + room("Templates", imports: ["Model"])
     + room("Storage", imports: ["Model", "Settings"])
     + room("Query", imports: ["Model"], fixtures: ["Scripts"])
-    + room("Scraping", imports: ["Exposition", "Transport", "Settings"])
+    + room("Scraping", imports: ["Exposition", "Transport", "SQL", "Systemd", "Settings"])
     + room("Rules", imports: ["Query", "Statistics", "Templates", "Settings"])
     + room("Alerting", imports: ["Model", "Settings"])
     + room("Rollback", imports: ["Query", "Transport", "Settings"])

@@ -41,6 +41,14 @@ public final class PostgresDatabase: SQLDatabase {
 
     /// The URL without its password, for people; a URL that libpq cannot read is an error, which does not repeat it.
     public static func address(of url: String) throws(SQLError) -> String {
+        let parts = try parts(of: url)
+        let user = parts["user"].map { "\($0)@" } ?? ""
+        let port = parts["port"].map { ":\($0)" } ?? ""
+        return "postgresql://\(user)\(parts["host"] ?? "")\(port)/\(parts["dbname"] ?? "")"
+    }
+
+    /// What a URL says, by libpq's keywords.
+    static func parts(of url: String) throws(SQLError) -> [String: String] {
         guard url.hasPrefix("postgresql://") || url.hasPrefix("postgres://"),
             let parsed = unsafe PQconninfoParse(url, nil)
         else {
@@ -54,9 +62,7 @@ public final class PostgresDatabase: SQLDatabase {
             if let value = unsafe option.pointee.val { unsafe parts[String(cString: keyword)] = String(cString: value) }
             unsafe option += 1
         }
-        let user = parts["user"].map { "\($0)@" } ?? ""
-        let port = parts["port"].map { ":\($0)" } ?? ""
-        return "postgresql://\(user)\(parts["host"] ?? "")\(port)/\(parts["dbname"] ?? "")"
+        return parts
     }
 }
 
@@ -73,14 +79,18 @@ public final class PostgresDatabase: SQLDatabase {
     var beginning: String { "BEGIN" }
     var probe: String? { "SELECT 1" }
 
+    /// - Parameter hostAddress: The host's address, where it was looked up already: libpq's own lookup has no limit.
     init(
-        url: String, address: String, password: String?, clock: any TimeSource, timeout: Milliseconds
+        url: String, address: String, username: String? = nil, password: String?, clock: any TimeSource,
+        timeout: Milliseconds, hostAddress: String? = nil
     ) throws(SQLError) {
         var settings = [
             ("dbname", url), ("fallback_application_name", "vedette"), ("client_encoding", "UTF8"),
             ("keepalives_idle", "30"), ("tcp_user_timeout", "30000"),
         ]
         if let password { settings.append(("password", password)) }
+        if let username { settings.append(("user", username)) }
+        if let hostAddress { settings.append(("hostaddr", hostAddress)) }
         var keywords = unsafe settings.map { unsafe UnsafePointer(strdup($0.0)) }
         var values = unsafe settings.map { unsafe UnsafePointer(strdup($0.1)) }
         unsafe keywords.append(nil)
@@ -140,6 +150,13 @@ public final class PostgresDatabase: SQLDatabase {
     func each(
         _ sql: String, _ parameters: [SQLValue], _ body: (SQLRow) throws(SQLError) -> Void
     ) throws(SQLError) {
+        try each(sql, parameters, readsOn: true, body)
+    }
+
+    /// - Parameter readsOn: Whether the rest is read after a failure of `body`; else the connection is not used again.
+    func each(
+        _ sql: String, _ parameters: [SQLValue], readsOn: Bool, _ body: (SQLRow) throws(SQLError) -> Void
+    ) throws(SQLError) {
         try send(sql, parameters)
         unsafe PQsetSingleRowMode(handle)
         var columns: SQLColumns?
@@ -164,6 +181,7 @@ public final class PostgresDatabase: SQLDatabase {
                             columns: known,
                             values: unsafe PostgresConnection.values(result, row, count: known.names.count)))
                 } catch {
+                    guard readsOn else { throw error }
                     failure = error
                     break
                 }

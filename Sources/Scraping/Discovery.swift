@@ -288,10 +288,15 @@ extension HealthCheck {
         all["check"] = name
         all["job"] = all["job"] ?? "health_checks"
         let discovered = Labels(all)
-        let rest = url.drop { $0 != "/" }.dropFirst(2)
-        all["instance"] = all["instance"] ?? String(rest.prefix { $0 != "/" })
+        all["instance"] = all["instance"] ?? instance
+        var socket: String?
+        switch kind {
+        case .http(let path): socket = path
+        case .unix(let path): socket = path
+        case .tcp, .tls, .dns, .postgres, .redis, .systemd, .icmp: break
+        }
         return Target(
-            kind: .health(self), pool: "health_checks", labels: Labels(all), discovered: discovered, url: url,
-            interval: interval, timeout: timeout, bodyLimit: HealthCheck.bodyLimit, client: client)
+            kind: .health(self), pool: "health_checks", labels: Labels(all), discovered: discovered, url: shownURL,
+            interval: interval, timeout: timeout, bodyLimit: HealthCheck.bodyLimit, client: client, unixSocket: socket)
     }
 }

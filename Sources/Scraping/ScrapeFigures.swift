@@ -7,6 +7,7 @@ public final class ScrapeFigures: Sendable, MetricsSource {
     let refusedSeries = Counter(), duplicates = Counter(), outOfOrder = Counter(), outOfBounds = Counter()
     let failures = LabelledCounter(known: ScrapeFailure.allCases.map(\.rawValue))
     let checks = Counter(), failedChecks = Counter()
+    let checkFailures = LabelledCounter(known: HealthReason.allCases.map(\.rawValue))
     let discoveryFailures = Counter()
 
     /// All zero.
@@ -40,8 +41,14 @@ public final class ScrapeFigures: Sendable, MetricsSource {
             ),
         ]
         let failed = failures.values.map { (Labels(["reason": $0.name]), Double($0.count)) }
+        let unhealthy = checkFailures.values.map { (Labels(["reason": $0.name]), Double($0.count)) }
         return counters.map { MetricFamily(.counter, "vedette_\($0)", $1, $2.value) }
             + [MetricFamily(.counter, "vedette_scrapes_failed_total", "Fetches that failed, by reason.", failed)]
+            + [
+                MetricFamily(
+                    .counter, "vedette_health_check_failures_total", "Reasons for which health checks failed.",
+                    unhealthy)
+            ]
     }
 }
 

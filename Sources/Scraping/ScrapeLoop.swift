@@ -1,6 +1,7 @@
 public import Basics
 internal import Exposition
 public import Model
+internal import SQL
 public import Settings
 internal import Synchronization
 public import Transport
@@ -20,13 +21,13 @@ public final class ScrapeLoop {
         var moment = Timestamp(milliseconds: 0)
         var nextSlot = Timestamp(milliseconds: 0)
         var cache = PageCache()
-        /// References of the series about the target itself, by name and field.
-        var own: [String: SeriesReference] = [:]
+        /// The check's series of the last time, in its order.
+        var own: [(series: HealthReport.Series, reference: SeriesReference)] = []
+        var health = HealthRun()
         var ownFixed: [SeriesReference?] = []
         /// The last answer's content type and what it means; bytes of the page that is being read.
         var contentType: (text: String, format: ExpositionFormat?) = ("", nil)
         var bodyBytes = 0
-        var lastFields: [String] = []
         /// A large new page that is being read in slices, and how long its fetch took.
         var reading: (batch: SampleBatch, duration: Double)?
 
@@ -34,6 +35,16 @@ public final class ScrapeLoop {
             self.watched = watched
             phase = watched.target.phase
         }
+    }
+
+    /// A check's look that is under way, and what is remembered from one to the next.
+    private struct HealthRun {
+        /// The number of a look by a thread; whether its time was up.
+        var number: Int?, isGivenUp = false
+        /// An answer that waits for a look at the certificate that was not trusted.
+        var pending: HealthAnswer?
+        /// What each query found, and when it is due again by the steady clock.
+        var queries: [Int: (due: Milliseconds, result: Result<[SQLRow], SQLError>)] = [:]
     }
 
     private struct Token {
@@ -48,6 +59,7 @@ public final class ScrapeLoop {
     /// What other threads leave for the loop.
     public final class Mailbox: Sendable {
         fileprivate let targets = Mutex<[WatchedTarget]?>(nil)
+        fileprivate let answers = Mutex<[(number: Int, answer: HealthAnswer)]>([])
         fileprivate let isStopped = Mutex(false)
         private let wake = Mutex<(@Sendable () -> Void)?>(nil)
 
@@ -60,6 +72,11 @@ public final class ScrapeLoop {
         /// Gives the loop its targets in place of those it has.
         public func set(_ watched: [WatchedTarget]) {
             targets.withLock { $0 = watched }
+            wake.withLock { $0 }?()
+        }
+        /// Hands over what a look by another thread found.
+        fileprivate func deliver(_ answer: HealthAnswer, number: Int) {
+            answers.withLock { $0.append((number, answer)) }
             wake.withLock { $0 }?()
         }
         /// Tells the loop's driver to end.
@@ -80,6 +97,11 @@ public final class ScrapeLoop {
     private let readFile: Secret.FileReader
     private let log: any LogSink
     private let exemplars: (any ExemplarSink)?
+    private let prober: (any Prober)?
+    /// Looks by other threads that are under way, by their numbers, and by when each is over.
+    private var looks: [Int: (runtime: Runtime, probe: HealthProbe)] = [:]
+    private var ends = MinHeap<Slot>()
+    private var nextLook = 0
     /// What pages say of their metrics, once for all targets that say the same.
     private var knownMetadata: [Int: [MetricMetadata]] = [:]
     /// Tokens by whom they are asked of; questions under way by their handle.
@@ -104,9 +126,10 @@ public final class ScrapeLoop {
     /// A loop without targets.
     public init(
         mailbox: Mailbox, fetcher: any Fetcher, clock: any TimeSource, sink: any SampleSink, figures: ScrapeFigures,
-        log: any LogSink, readFile: @escaping Secret.FileReader, exemplars: (any ExemplarSink)? = nil
+        log: any LogSink, readFile: @escaping Secret.FileReader, exemplars: (any ExemplarSink)? = nil,
+        prober: (any Prober)? = nil
     ) {
-        self.exemplars = exemplars
+        (self.exemplars, self.prober) = (exemplars, prober)
         (self.mailbox, self.fetcher, self.clock, self.sink) = (mailbox, fetcher, clock, sink)
         (self.figures, self.log, self.readFile) = (figures, log, readFile)
     }
@@ -123,12 +146,14 @@ public final class ScrapeLoop {
         }) {
             replace(with: targets)
         }
+        takeLooks()
         let now = uptime
         while let next = due.first, next.due <= now {
             due.removeFirst()
             if let runtime = ids[next.id] { begin(runtime, id: next.id, late: now - next.due) }
         }
-        let idle = readers.isEmpty ? due.first.map { max(0, $0.due - uptime) } ?? 60_000 : 0
+        let first = min(due.first?.due ?? .max, ends.first?.due ?? .max)
+        let idle = readers.isEmpty ? first == .max ? 60_000 : max(0, first - uptime) : 0
         fetcher.poll(for: min(wait, idle)) { result in finish(result) }
         if !readers.isEmpty { goOnReading() }
         if !readers.isEmpty { return 0 }
@@ -150,6 +175,7 @@ public final class ScrapeLoop {
                 fetcher.discard(handle)
                 byHandle[handle] = nil
             }
+            if let number = runtime.health.number { _ = looks.removeValue(forKey: number)?.probe.abandon() }
             retire(runtime)
         }
         knownMetadata = [:]
@@ -166,7 +192,7 @@ public final class ScrapeLoop {
     private func retire(_ runtime: Runtime) {
         batch.reset(to: clock.now())
         runtime.cache.markStale(into: &batch)
-        for reference in runtime.ownFixed.compactMap(\.self) + Array(runtime.own.values) {
+        for reference in runtime.ownFixed.compactMap(\.self) + runtime.own.map(\.reference) {
             batch.append(reference, SpecialValue.stale)
         }
         count(sink.append(batch), runtime)
@@ -194,6 +220,7 @@ public final class ScrapeLoop {
             return
         }
         runtime.moment = snapped(slot, interval: target.interval)
+        if case .health(let check) = target.kind, !check.kind.isFetched { return look(check, runtime) }
         if let refusal = target.refusal { return fail(runtime, .targetLimit, refusal, duration: 0) }
         if let oauth2 = target.client.oauth2, tokens[oauth2, default: Token()].holdsUntil <= uptime {
             runtime.isRunning = true
@@ -280,7 +307,8 @@ public final class ScrapeLoop {
         runtime.isRunning = false
         figures.scrapes.add()
         let client = runtime.watched.target.client
-        if client.usesFiles || client.oauth2 != nil, let handle = runtime.handle {
+        // Of a check, which makes a connection of its own, nothing is worth keeping: ten thousand would be 100 MiB.
+        if client.usesFiles || client.oauth2 != nil || runtime.watched.target.isCheck, let handle = runtime.handle {
             fetcher.discard(handle)
             byHandle[handle] = nil
             runtime.handle = nil
@@ -303,9 +331,7 @@ public final class ScrapeLoop {
                         + "fallback_scrape_protocol", duration: result.durationSeconds)
             }
         case .health(let check):
-            let report = check.judge(
-                status: result.status, body: body, durationSeconds: result.durationSeconds, error: result.error)
-            take(report, of: check, runtime, status: result.status, duration: result.durationSeconds)
+            take(HealthAnswer(result, body), of: check, runtime)
         }
         fetcher.recycle(body)
     }
@@ -439,12 +465,13 @@ public final class ScrapeLoop {
         failed: PageCache.Summary = PageCache.Summary(), keepsPage: Bool = true
     ) {
         figures.failures.add(failure.rawValue)
-        batch.reset(to: runtime.moment)
-        if case .metrics = runtime.watched.target.kind {
-            runtime.cache.markStale(into: &batch)
-            if !keepsPage { runtime.cache.reset() }
-            report(runtime, up: 0, duration: duration, failed)
+        if case .health(let check) = runtime.watched.target.kind {
+            return take(HealthReport(.request, reason, durationSeconds: duration), of: check, runtime)
         }
+        batch.reset(to: runtime.moment)
+        runtime.cache.markStale(into: &batch)
+        if !keepsPage { runtime.cache.reset() }
+        report(runtime, up: 0, duration: duration, failed)
         count(sink.append(batch), runtime)
         note(runtime, health: .down, error: reason, duration: duration)
     }
@@ -505,43 +532,159 @@ public final class ScrapeLoop {
 
     // MARK: Health checks
 
-    private func take(
-        _ report: HealthReport, of check: HealthCheck, _ runtime: Runtime, status: Int, duration: Double
-    ) {
-        figures.checks.add()
-        if !report.isUp { figures.failedChecks.add() }
-        batch.reset(to: runtime.moment)
-        append(runtime, "health_check_up", report.isUp ? 1 : 0)
-        append(runtime, "health_check_duration_seconds", duration)
-        append(runtime, "health_check_status_code", Double(status))
-        for (field, value) in report.values { append(runtime, "health_check_value", value, field: field) }
-        let fields = report.values.map(\.field)
-        for field in runtime.lastFields where !fields.contains(field) {
-            append(runtime, "health_check_value", SpecialValue.stale, field: field)
+    /// How long a thread may go on beyond a check's time before it is taken to hang.
+    private static let lookGrace: Milliseconds = 500
+
+    private func look(_ check: HealthCheck, _ runtime: Runtime) {
+        guard let prober else {
+            return take(HealthReport(.request, "it cannot be looked at from here"), of: check, runtime)
         }
-        runtime.lastFields = fields
-        count(sink.append(batch), runtime)
-        note(
-            runtime, health: report.isUp ? .up : .down, error: report.failures.joined(separator: "; "),
-            duration: duration)
+        guard runtime.health.number == nil else {
+            let text = "the look before still hangs; see why the other side neither answers nor closes"
+            return take(HealthReport(.busy, text), of: check, runtime)
+        }
+        var queries: [Int] = []
+        if case .postgres(let postgres) = check.kind {
+            // Half an interval early, so that no query slips by a whole one.
+            let soon = uptime + check.interval / 2
+            queries = postgres.queries.indices.filter { runtime.health.queries[$0].map { $0.due <= soon } ?? true }
+        }
+        let deadline = ProbeDeadline(clock: clock, in: check.timeout)
+        let probe = HealthProbe(check, queries: queries, deadline: deadline)
+        nextLook += 1
+        let number = nextLook
+        runtime.isRunning = true
+        runtime.health.number = number
+        looks[number] = (runtime, probe)
+        ends.insert(Slot(due: uptime + check.timeout + ScrapeLoop.lookGrace, id: number))
+        prober.start(probe) { [mailbox] answer in mailbox.deliver(answer, number: number) }
     }
 
-    private func append(_ runtime: Runtime, _ name: String, _ value: Double, field: String = "") {
-        let key = field.isEmpty ? name : "\(name)/\(field)"
-        if runtime.own[key] == nil {
-            var labels = runtime.watched.target.labels
-            labels[Labels.nameLabel] = name
-            labels["field"] = field
-            runtime.own[key] = sink.reference(of: labels)
+    /// Takes what other threads found, and gives up what they did not find in time.
+    private func takeLooks() {
+        let answers = mailbox.answers.withLock { answers in
+            defer { answers = [] }
+            return answers
         }
-        if let reference = runtime.own[key] { batch.append(reference, value) }
+        for (number, answer) in answers {
+            guard let (runtime, _) = looks.removeValue(forKey: number),
+                case .health(let check) = runtime.watched.target.kind
+            else { continue }
+            let isGivenUp = runtime.health.isGivenUp
+            (runtime.health.number, runtime.health.isGivenUp) = (nil, false)
+            guard !isGivenUp else { continue }
+            runtime.isRunning = false
+            figures.scrapes.add()
+            take(answer, of: check, runtime)
+        }
+        let now = uptime
+        while let end = ends.first, end.due <= now {
+            ends.removeFirst()
+            guard let (runtime, probe) = looks[end.id], case .health(let check) = runtime.watched.target.kind else {
+                continue
+            }
+            runtime.isRunning = false
+            let seconds = Double(check.timeout + ScrapeLoop.lookGrace) / 1000
+            guard probe.abandon() else {
+                looks[end.id] = nil
+                runtime.health.number = nil
+                let text = "no thread was free to look in time; others hang, or there are too many such checks"
+                take(HealthReport(.busy, text, durationSeconds: seconds), of: check, runtime)
+                continue
+            }
+            runtime.health.isGivenUp = true
+            take(HealthReport(.timeout, "timed out", durationSeconds: seconds), of: check, runtime)
+        }
+    }
+
+    private func take(_ answer: HealthAnswer, of check: HealthCheck, _ runtime: Runtime) {
+        var answer = answer
+        if let pending = runtime.health.pending.take() {
+            let expiry = answer.details.certificateExpiry
+            answer = pending
+            answer.details.certificateExpiry = expiry
+        } else if answer.details.cause == .certificate, askForCertificate(check, runtime, answer) {
+            return
+        }
+        if case .postgres(let postgres) = check.kind, answer.failure == nil {
+            for (place, result) in answer.rows {
+                runtime.health.queries[place] = (uptime + postgres.queries[place].interval, result)
+            }
+            answer.rows = runtime.health.queries.mapValues(\.result)
+        }
+        take(check.judge(answer, at: clock.now()), of: check, runtime)
+    }
+
+    /// Looks at a certificate that is not trusted: when it ends is told all the same. Nothing is sent there.
+    private func askForCertificate(_ check: HealthCheck, _ runtime: Runtime, _ answer: HealthAnswer) -> Bool {
+        let left = check.timeout - Milliseconds(answer.durationSeconds * 1000)
+        guard left >= 10, answer.details.redirects == 0, check.client.options.proxy == nil else { return false }
+        var request = HTTPRequest(url: runtime.watched.target.address, timeout: left)
+        (request.unixSocket, request.purpose) = (runtime.watched.target.unixSocket, .connection)
+        (request.options.insecureSkipVerify, request.options.serverName) = (true, check.client.options.serverName)
+        // What cannot be asked is not told.
+        guard let handle = try? fetcher.prepare(request) else { return false }
+        runtime.handle = handle
+        byHandle[handle] = runtime
+        runtime.health.pending = answer
+        runtime.isRunning = true
+        fetcher.start(handle)
+        return true
+    }
+
+    private func take(_ report: HealthReport, of check: HealthCheck, _ runtime: Runtime) {
+        figures.checks.add()
+        if !report.isUp { figures.failedChecks.add() }
+        for reason in report.reasons { figures.checkFailures.add(reason.rawValue) }
+        batch.reset(to: runtime.moment)
+        append(report, of: check, runtime)
+        count(sink.append(batch), runtime)
+        runtime.watched.setHealth(report)
+        note(runtime, health: report.isUp ? .up : .down, error: report.sentence, duration: report.durationSeconds)
+    }
+
+    /// The series of a report, those of the last time that are gone ended.
+    private func append(_ report: HealthReport, of check: HealthCheck, _ runtime: Runtime) {
+        let before = runtime.own
+        var places: [HealthReport.Series: Int]?
+        var isKept = [Bool](repeating: false, count: before.count)
+        var fresh: [(series: HealthReport.Series, reference: SeriesReference)] = []
+        fresh.reserveCapacity(before.count)
+        report.eachSeries(of: check) { series, value in
+            var place: Int?
+            // Mostly they are those of the last time, in that order.
+            if fresh.count < before.count, before[fresh.count].series == series {
+                place = fresh.count
+            } else {
+                if places == nil {
+                    places = Dictionary(before.indices.map { (before[$0].series, $0) }, uniquingKeysWith: { $1 })
+                }
+                place = places?[series]
+            }
+            if let place { isKept[place] = true }
+            guard let reference = place.map({ before[$0].reference }) ?? sink.reference(of: labels(series, runtime))
+            else { return }
+            fresh.append((series, reference))
+            batch.append(reference, value)
+        }
+        for (place, old) in before.enumerated() where !isKept[place] {
+            batch.append(old.reference, SpecialValue.stale)
+        }
+        runtime.own = fresh
+    }
+
+    private func labels(_ series: HealthReport.Series, _ runtime: Runtime) -> Labels {
+        var labels = runtime.watched.target.labels
+        labels[Labels.nameLabel] = series.name
+        for label in series.labels { labels[label.name] = label.value }
+        return labels
     }
 
     private func count(_ outcome: AppendOutcome, _ runtime: Runtime) {
         if outcome.gone > 0 {
             // A target that was away for longer than history is kept: its series begin anew with the next scrape.
             runtime.cache.reset()
-            runtime.own = [:]
+            runtime.own = []
             runtime.ownFixed = []
         }
         if outcome.duplicates > 0 { figures.duplicates.add(outcome.duplicates) }

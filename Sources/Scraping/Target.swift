@@ -23,7 +23,7 @@ public struct Target: Sendable, Hashable {
     public var labels: Labels
     /// The labels before relabelling. They are for show: targets that differ in nothing else are one.
     public var discovered: Labels
-    /// The whole URL.
+    /// The URL as it is shown: of a check without what may be secret.
     public var url: String
     /// How often, and how long one fetch may take.
     public var interval: Milliseconds, timeout: Milliseconds
@@ -36,6 +36,20 @@ public struct Target: Sendable, Hashable {
     /// Why it is not fetched but down: its job has more targets than `target_limit`.
     public var refusal: String?
 
+    /// Whether it is a check.
+    var isCheck: Bool { if case .health = kind { true } else { false } }
+
+    /// The URL that is fetched.
+    var address: String {
+        guard case .health(let check) = kind else { return url }
+        switch check.kind {
+        case .tcp: return "http://\(check.instance)/"
+        case .tls: return "https://\(check.instance)/"
+        case .unix: return "http://unix/"
+        case .http, .dns, .postgres, .redis, .systemd, .icmp: return check.url
+        }
+    }
+
     /// Where in the interval its slot lies: stable, and spread over all targets.
     var phase: Milliseconds {
         var hash = FNV1a()
@@ -46,14 +60,17 @@ public struct Target: Sendable, Hashable {
 
     /// The request, with the secrets of this moment.
     func request(reading read: Secret.FileReader) throws -> HTTPRequest {
-        var request = HTTPRequest(url: url, timeout: timeout, maximumResponseBytes: bodyLimit, unixSocket: unixSocket)
+        var request = HTTPRequest(url: address, timeout: timeout, maximumResponseBytes: bodyLimit, unixSocket: unixSocket)
         request.headers = [HTTPHeader("User-Agent", "Vedette")]
-        if case .metrics(let page) = kind {
+        switch kind {
+        case .metrics(let page):
             request.headers.append(HTTPHeader("Accept", ScrapeProtocol.accept(page.protocols, escaping: page.escaping)))
             request.headers.append(
                 HTTPHeader("X-Prometheus-Scrape-Timeout-Seconds", GoNumber.fixed(Double(timeout) / 1000)))
-        } else {
-            request.headers.append(HTTPHeader("Accept", "application/json"))
+        case .health(let check):
+            if case .http = check.kind { request.purpose = .check } else { request.purpose = .connection }
+            let isPlain = check.body.isEmpty && check.metrics.isEmpty
+            request.headers.append(HTTPHeader("Accept", isPlain ? "*/*" : "application/json"))
         }
         try client.apply(to: &request, reading: read)
         return request
@@ -107,6 +124,7 @@ public final class WatchedTarget: Sendable {
         var status = TargetStatus()
         var discovered: Labels
         var metadata: [MetricMetadata] = []
+        var health: HealthReport?
     }
 
     /// What is fetched. Its `discovered` labels are those of the first time; see there for the present ones.
@@ -125,6 +143,10 @@ public final class WatchedTarget: Sendable {
     /// What the last good page says of its metrics, in its order.
     public var metadata: [MetricMetadata] { state.withLock { $0.metadata } }
 
+    /// What the last look found, of a check.
+    public var health: HealthReport? { state.withLock { $0.health } }
+
+    func setHealth(_ report: HealthReport) { state.withLock { $0.health = report } }
     func update(_ change: (inout TargetStatus) -> Void) { state.withLock { change(&$0.status) } }
     func setDiscovered(_ labels: Labels) { state.withLock { $0.discovered = labels } }
     func setMetadata(_ metadata: [MetricMetadata]) { state.withLock { $0.metadata = metadata } }

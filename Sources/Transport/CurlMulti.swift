@@ -13,6 +13,8 @@ internal import Settings
         var headers: [HTTPHeader] = []
         let limitBytes: Int
         let collectsHeaders: Bool
+        private let purpose: HTTPRequest.Purpose
+        private var headerBytes = 0
         var isTooLarge = false
         var isRunning = false
         private let acceptsGzip: Bool
@@ -33,10 +35,16 @@ internal import Settings
         private let problem: UnsafeMutablePointer<CChar>
 
         init(_ request: HTTPRequest, collectsHeaders: Bool) throws(TransportError) {
+            // A line's end in a value would begin a header of its own.
+            for header in request.headers + request.options.proxyHeaders
+            where (header.name + header.value).utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) {
+                throw .invalid("the header \(header.name.goQuoted) holds a control character; take it out")
+            }
             guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
             unsafe self.easy = easy
             limitBytes = request.maximumResponseBytes
             self.collectsHeaders = collectsHeaders
+            purpose = request.purpose
             requestBody = request.body
             acceptsGzip = request.options.acceptCompression
             unsafe problem = .allocate(capacity: Int(CURL_ERROR_SIZE))
@@ -72,6 +80,7 @@ internal import Settings
             guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
             unsafe self.easy = easy
             (limitBytes, collectsHeaders, requestBody, acceptsGzip) = (64 << 10, false, mail.message, false)
+            purpose = .answer
             unsafe problem = .allocate(capacity: Int(CURL_ERROR_SIZE))
             unsafe problem.pointee = 0
             var url = mail.url
@@ -136,8 +145,20 @@ internal import Settings
             set(CURLOPT_PROTOCOLS_STR, "http,https")
             set(CURLOPT_REDIR_PROTOCOLS_STR, "http,https")
             set(CURLOPT_TIMEOUT_MS, Int(request.timeout))
-            set(CURLOPT_BUFFERSIZE, 256 << 10)
+            set(CURLOPT_BUFFERSIZE, request.purpose == .answer ? 256 << 10 : 16 << 10)
             set(CURLOPT_TCP_NODELAY, 1)
+            // Else a fetch whose time is up waits for the name server, and all others with it.
+            set(CURLOPT_QUICK_EXIT, 1)
+            if request.purpose != .answer {
+                set(CURLOPT_FRESH_CONNECT, 1)
+                set(CURLOPT_FORBID_REUSE, 1)
+                set(CURLOPT_DNS_CACHE_TIMEOUT, 0)
+                set(CURLOPT_CERTINFO, 1)
+            }
+            if request.purpose == .connection {
+                set(CURLOPT_CONNECT_ONLY, 1)
+                set(CURLOPT_SSL_ENABLE_ALPN, 0)  // Whatever is spoken there.
+            }
             set(CURLOPT_FOLLOWLOCATION, options.followRedirects ? 1 : 0)
             set(CURLOPT_MAXREDIRS, 10)
             if let socket = request.unixSocket { set(CURLOPT_UNIX_SOCKET_PATH, socket) }
@@ -244,8 +265,9 @@ internal import Settings
         fileprivate func takeHeader(_ line: UnsafeRawBufferPointer) {
             let text = unsafe String(decoding: line, as: UTF8.self)
             // The answer behind a redirect begins with a status line: forget what came before it.
-            if text.hasPrefix("HTTP/") { headers = [] }
-            guard headers.count < 200, let colon = text.firstIndex(of: ":") else { return }
+            if text.hasPrefix("HTTP/") { (headers, headerBytes) = ([], 0) }
+            headerBytes += line.count
+            guard headers.count < 200, headerBytes <= 64 << 10, let colon = text.firstIndex(of: ":") else { return }
             let value = text[text.index(after: colon)...]
             headers.append(HTTPHeader(text[..<colon].lowercased(), value.trimmed))
         }
@@ -268,6 +290,91 @@ internal import Settings
 
         fileprivate func say(_ line: String, isOurs: Bool) {
             if isOurs { dialogue?.say(line) } else { dialogue?.hear(line) }
+        }
+
+        /// How a check went.
+        func details(_ code: CURLcode) -> FetchDetails {
+            guard purpose != .answer else { return FetchDetails() }
+            var details = FetchDetails()
+            details.headers = headers
+            details.cause = cause(code)
+            let (resolved, connected) = (seconds(CURLINFO_NAMELOOKUP_TIME_T), seconds(CURLINFO_CONNECT_TIME_T))
+            let (secured, sent) = (seconds(CURLINFO_APPCONNECT_TIME_T), seconds(CURLINFO_PRETRANSFER_TIME_T))
+            let (answered, ended) = (seconds(CURLINFO_STARTTRANSFER_TIME_T), seconds(CURLINFO_TOTAL_TIME_T))
+            if resolved > 0 { details.phases.append(.init(.resolve, resolved)) }
+            if connected > 0 { details.phases.append(.init(.connect, connected - resolved)) }
+            if secured > 0 { details.phases.append(.init(.tls, secured - connected)) }
+            if answered > 0, purpose == .check {
+                details.phases.append(.init(.processing, answered - sent))
+                details.phases.append(.init(.transfer, ended - answered))
+            }
+            details.isEncrypted = secured > 0
+            details.certificateExpiry = certificateExpiry
+            details.redirects = number(CURLINFO_REDIRECT_COUNT)
+            details.httpVersion = [1: 1, 2: 1.1, 3: 2, 30: 3][number(CURLINFO_HTTP_VERSION)] ?? 0
+            details.ipVersion = text(CURLINFO_PRIMARY_IP).map { $0.isEmpty ? 0 : $0.contains(":") ? 6 : 4 } ?? 0
+            details.redirect = text(CURLINFO_REDIRECT_URL)
+            return details
+        }
+
+        private func cause(_ code: CURLcode) -> FetchCause? {
+            if isTooLarge { return .tooLarge }
+            switch code {
+            case CURLE_OK: return nil
+            case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: return .resolve
+            case CURLE_COULDNT_CONNECT: return number(CURLINFO_OS_ERRNO) == Int(ECONNREFUSED) ? .refused : .connect
+            case CURLE_OPERATION_TIMEDOUT: return .timeout
+            case CURLE_PEER_FAILED_VERIFICATION: return .certificate
+            case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_ENGINE_INITFAILED: return .tls
+            case CURLE_TOO_MANY_REDIRECTS: return .redirect
+            case CURLE_UNSUPPORTED_PROTOCOL where hasSent: return .redirect
+            case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CACERT_BADFILE:
+                return .request
+            default: return .interrupted
+            }
+        }
+
+        private func seconds(_ info: CURLINFO) -> Double {
+            var microseconds: curl_off_t = 0
+            _ = unsafe vedette_curl_get_size(easy, info, &microseconds)
+            return Double(microseconds) / 1e6
+        }
+
+        private func number(_ info: CURLINFO) -> Int {
+            var number = 0
+            _ = unsafe vedette_curl_get_long(easy, info, &number)
+            return number
+        }
+
+        private func text(_ info: CURLINFO) -> String? {
+            var text: UnsafePointer<CChar>?
+            _ = unsafe vedette_curl_get_string(easy, info, &text)
+            return unsafe text.map { unsafe String(cString: $0) }
+        }
+
+        /// When the first of the certificates that the server showed ends.
+        private var certificateExpiry: Timestamp? {
+            var pointer: UnsafeMutableRawPointer?
+            _ = unsafe vedette_curl_get_pointer(easy, CURLINFO_CERTINFO, &pointer)
+            guard let chain = unsafe pointer?.assumingMemoryBound(to: curl_certinfo.self) else { return nil }
+            var expiry: Timestamp?
+            for index in 0..<min(16, Int(unsafe chain.pointee.num_of_certs)) {
+                var field = unsafe chain.pointee.certinfo[index]
+                while let current = unsafe field {
+                    unsafe field = unsafe current.pointee.next
+                    guard unsafe strncmp(current.pointee.data, "Expire date:", 12) == 0 else { continue }
+                    let date = CertificateDate.parse(unsafe String(cString: current.pointee.data + 12))
+                    expiry = [expiry, date].compactMap(\.self).min()
+                }
+            }
+            return expiry
+        }
+
+        /// The socket of a connection that was made and is kept; for `Conversation`.
+        var socket: Int32 {
+            var socket: Int32 = -1
+            _ = unsafe vedette_curl_get_socket(easy, CURLINFO_ACTIVESOCKET, &socket)
+            return socket
         }
 
         /// Gives back what only a running transfer needs.

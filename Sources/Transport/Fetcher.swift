@@ -14,13 +14,16 @@ public struct FetchResult: Sendable {
     public var durationSeconds: Double
     /// Why there is no answer.
     public var error: TransportError?
+    /// How it went, phase by phase; empty unless the request is a check.
+    public var details: FetchDetails
 
     /// A result by its parts.
     public init(
-        handle: Int, status: Int, contentType: String?, body: [UInt8], durationSeconds: Double, error: TransportError?
+        handle: Int, status: Int, contentType: String?, body: [UInt8], durationSeconds: Double, error: TransportError?,
+        details: FetchDetails = FetchDetails()
     ) {
         (self.handle, self.status, self.contentType, self.body) = (handle, status, contentType, body)
-        (self.durationSeconds, self.error) = (durationSeconds, error)
+        (self.durationSeconds, self.error, self.details) = (durationSeconds, error, details)
     }
 }
 
@@ -62,7 +65,7 @@ public final class CurlFetcher: Fetcher {
 
     /// See `Fetcher`.
     public func prepare(_ request: HTTPRequest) throws(TransportError) -> Int {
-        let transfer = try CurlMulti.Transfer(request, collectsHeaders: false)
+        let transfer = try CurlMulti.Transfer(request, collectsHeaders: request.purpose == .check)
         nextHandle += 1
         transfer.tag = nextHandle
         transfers[nextHandle] = transfer
@@ -93,7 +96,8 @@ public final class CurlFetcher: Fetcher {
             finish(
                 FetchResult(
                     handle: transfer.tag, status: error == nil ? transfer.status : 0, contentType: transfer.contentType,
-                    body: body, durationSeconds: Double(now - (started[transfer.tag] ?? now)) / 1e9, error: error))
+                    body: body, durationSeconds: Double(now - (started[transfer.tag] ?? now)) / 1e9, error: error,
+                    details: transfer.details(code)))
         }
     }
 

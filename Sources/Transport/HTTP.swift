@@ -19,6 +19,18 @@ public struct HTTPRequest: Sendable, Hashable {
     public var unixSocket: String?
     /// Options of the connection: TLS, proxy, redirects.
     public var options: HTTPOptions
+    /// What it is made for.
+    public var purpose = Purpose.answer
+
+    /// What a request is made for.
+    public enum Purpose: Sendable, Hashable {
+        /// Its answer. The connection is kept and used again.
+        case answer
+        /// A look at the other side, over a connection of its own; how each phase went is told, see `FetchDetails`.
+        case check
+        /// The same without a request: the connection, and TLS where the URL says `https`.
+        case connection
+    }
 
     /// A request by its parts.
     public init(

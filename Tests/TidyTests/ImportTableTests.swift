@@ -17,7 +17,7 @@ enum ImportTable {
         ("Templates", ["Model"]),
         ("Storage", ["Model", "Settings"]),
         ("Query", ["Model"]),
-        ("Scraping", ["Exposition", "Transport", "Settings"]),
+        ("Scraping", ["Exposition", "Transport", "SQL", "Systemd", "Settings"]),
         ("Rules", ["Query", "Statistics", "Templates", "Settings"]),
         ("Alerting", ["Model", "Settings"]),
         ("Rollback", ["Query", "Transport", "Settings"]),
