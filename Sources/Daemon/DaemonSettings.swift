@@ -19,6 +19,10 @@ public struct DaemonSettings: Sendable {
     public var jobs: [ScrapeJob] = []
     /// `health_checks`.
     public var checks: [HealthCheck] = []
+    /// Whether checks record blackbox_exporter's names too where they do not say.
+    public var offersBlackboxNames = false
+    /// Of how many checks the series are on `/metrics`.
+    public var exposedChecks = 1000
     /// `global.external_labels`, laid under the labels of every alert.
     public var externalLabels = Labels()
     /// The groups of all `rule_files`.
@@ -101,6 +105,9 @@ public struct DaemonSettings: Sendable {
                 throw global.error("external_labels", "a label has no name; give it one")
             }
             externalLabels = Labels(given)
+            offersBlackboxNames = try global.take("blackbox_names", default: false)
+            exposedChecks = try global.take("exposed_health_checks", default: exposedChecks)
+            guard exposedChecks >= 0 else { throw global.error("exposed_health_checks", "is a number from 0") }
         }
     }
 
@@ -119,7 +126,7 @@ public struct DaemonSettings: Sendable {
         }
         names = []
         for part in try map.takeMaps("health_checks") {
-            let check = try HealthCheck(from: part)
+            let check = try HealthCheck(from: part, blackboxNames: offersBlackboxNames)
             guard names.insert(check.name).inserted else {
                 throw part.error("name", "'\(check.name)' is the name of two checks; rename one")
             }

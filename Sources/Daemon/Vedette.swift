@@ -201,7 +201,7 @@ public final class Vedette: Sendable {
         ScrapeLoop(
             mailbox: mailbox, fetcher: fetcher, clock: world.clock, sink: store, figures: scrapeFigures, log: world.log,
             readFile: { [files = world.files] in try files.contents(of: $0) },
-            exemplars: store.keepsExemplars ? store : nil)
+            exemplars: store.keepsExemplars ? store : nil, prober: world.prober)
     }
 
     func discovery(_ settings: DaemonSettings) -> Discovery {

@@ -1,5 +1,6 @@
 public import Basics
 public import Scraping
+internal import Systemd
 public import Transport
 
 /// Everything the daemon has from outside: time, disk, network, chance, and where its log goes. Tests and backtests
@@ -19,6 +20,8 @@ public struct World: Sendable {
     public var redis: @Sendable (RedisSettings) -> any Redis
     /// Looks up names for `dns_sd_configs`.
     public var resolver: any NameResolver = NoResolver()
+    /// Looks at what health checks have to wait for; without it they fail.
+    public var prober: (any Prober)?
     /// Where log events go.
     public var log: any LogSink
     /// The seed of jitter.
@@ -78,6 +81,8 @@ public struct World: Sendable {
             }
         }
         world.resolver = SystemResolver()
+        world.prober = MachineProber(
+            clock: clock, files: { try files.contents(of: $0) }, units: BusUnitStates(clock: clock))
         return world
     }
 }

@@ -603,7 +603,7 @@ public final class ScrapeLoop {
             let expiry = answer.details.certificateExpiry
             answer = pending
             answer.details.certificateExpiry = expiry
-        } else if answer.details.cause == .certificate, askForCertificate(check, runtime, answer) {
+        } else if answer.details.cause == .certificate, askForCertificate(runtime, answer) {
             return
         }
         if case .postgres(let postgres) = check.kind, answer.failure == nil {
@@ -615,13 +615,8 @@ public final class ScrapeLoop {
         take(check.judge(answer, at: clock.now()), of: check, runtime)
     }
 
-    /// Looks at a certificate that is not trusted: when it ends is told all the same. Nothing is sent there.
-    private func askForCertificate(_ check: HealthCheck, _ runtime: Runtime, _ answer: HealthAnswer) -> Bool {
-        let left = check.timeout - Milliseconds(answer.durationSeconds * 1000)
-        guard left >= 10, answer.details.redirects == 0, check.client.options.proxy == nil else { return false }
-        var request = HTTPRequest(url: runtime.watched.target.address, timeout: left)
-        (request.unixSocket, request.purpose) = (runtime.watched.target.unixSocket, .connection)
-        (request.options.insecureSkipVerify, request.options.serverName) = (true, check.client.options.serverName)
+    private func askForCertificate(_ runtime: Runtime, _ answer: HealthAnswer) -> Bool {
+        guard let request = runtime.watched.target.certificateRequest(after: answer) else { return false }
         // What cannot be asked is not told.
         guard let handle = try? fetcher.prepare(request) else { return false }
         runtime.handle = handle

@@ -11,7 +11,7 @@ internal import Settings
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Check configuration and rule files, and pages of metrics.",
-        subcommands: [CheckConfig.self, CheckRules.self, CheckMetrics.self])
+        subcommands: [CheckConfig.self, CheckRules.self, CheckMetrics.self, CheckTarget.self])
 }
 
 struct CheckConfig: AsyncParsableCommand {
