@@ -6,10 +6,6 @@ internal import Settings
 internal import Systemd
 internal import Transport
 
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-    case text, json
-}
-
 /// `vedette check target NAME`: one health check, now, on this machine, with all that was seen.
 struct CheckTarget: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -18,7 +14,7 @@ struct CheckTarget: AsyncParsableCommand {
 
     @Argument(help: "The check's name.") var name: String
     @Option(help: "The configuration file.") var config = "vedette.yaml"
-    @Option(help: "text or json.") var output = OutputFormat.text
+    @Option(help: "table or json.") var output = OutputFormat.table
 
     func run() async throws {
         let (files, clock) = (SystemFiles(), SystemClock())
@@ -38,7 +34,9 @@ struct CheckTarget: AsyncParsableCommand {
         let look = HealthLook(
             check, fetcher: CurlFetcher(clock: clock), prober: prober, clock: clock, readFile: readFile)
         switch output {
-        case .text: for line in CheckTarget.lines(look, of: check, at: clock.now()) { Output.line(line) }
+        case .table, .csv:
+            // What others wrote must not steer a terminal.
+            for line in CheckTarget.lines(look, of: check, at: clock.now()) { Output.line(Output.shown(line)) }
         case .json: Output.line(CheckTarget.document(look, of: check).text)
         }
         if !look.report.isUp { throw ExitCode(1) }
