@@ -50,6 +50,8 @@ public final class ScrapeLoop {
         fileprivate let targets = Mutex<[WatchedTarget]?>(nil)
         fileprivate let isStopped = Mutex(false)
         private let wake = Mutex<(@Sendable () -> Void)?>(nil)
+        /// Owed by the loop's driver, at each step.
+        public let pulse = Pulse()
 
         /// An empty mailbox.
         public init() {}
