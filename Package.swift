@@ -30,8 +30,10 @@ func system(_ name: String, package: String? = nil, debian: String) -> Target {
 }
 
 let server: [Target.Dependency] = [
-    .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
+    .product(name: "HummingbirdCore", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
     .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOExtras", package: "swift-nio-extras"),
+    .product(name: "NIOHTTPTypes", package: "swift-nio-extras"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
 ]
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
@@ -68,7 +70,9 @@ let rooms =
     + room("Rollback", imports: ["Query", "Transport", "Settings"])
     + room("Workloads", imports: ["Statistics", "Exposition", "SQL", "Settings"])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
-    + room("Web", imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying", "Systemd"] + server)
+    + room(
+        "Web",
+        imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying", "Systemd"] + server)
     + room("Replay", imports: ["Rules", "Notifying"])
     + room("Daemon", imports: ["Web", lifecycle])
 
@@ -80,6 +84,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.34.1"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.2"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),

@@ -1,2 +1,3 @@
-#include <openssl/evp.h>
+#include <crypt.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>

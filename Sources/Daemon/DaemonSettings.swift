@@ -7,6 +7,7 @@ public import Rules
 public import Scraping
 public import Settings
 public import Storage
+public import Web
 public import Workloads
 
 /// The daemon's file, `vedette.yaml`: each section belongs to the room that reads it.
@@ -43,6 +44,8 @@ public struct DaemonSettings: Sendable {
     public var neededFiles: [(path: String, location: SourceLocation)] = []
     /// What is odd and yet no mistake.
     public var warnings: [String] = []
+    /// `web`.
+    public var web = WebSettings()
     /// `storage`.
     public var storage = StorageSettings()
 
@@ -73,6 +76,7 @@ public struct DaemonSettings: Sendable {
         if let part = try map.takeMap("workloads") { workloads = try WorkloadSettings(from: part, files: files) }
         if let part = try map.takeMap("rollback") { rollback = try RollbackSettings(from: part) }
         try readTriggers(map, file: path)
+        if let part = try map.takeMap("web") { web = try WebSettings(from: part) }
         if let part = try map.takeMap("alerting") { alertmanagers = try AlertmanagerPeer.all(from: part) }
         try map.refuse(
             ["remote_write", "remote_read", "otlp", "tracing", "runtime"],

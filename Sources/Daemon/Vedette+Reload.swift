@@ -5,12 +5,14 @@ internal import Rules
 internal import Scraping
 internal import Settings
 internal import Synchronization
+internal import Systemd
+internal import Web
 
 /// What a reload exchanges, in order: first every stage is made ready, then all are put in force.
 public enum ReloadStage: String, Sendable, Hashable, CaseIterable {
     /// Reading and checking the file and all that it names.
     case settings
-    case workloads, notifying, rollback, rules, targets
+    case workloads, notifying, rollback, rules, targets, web
 }
 
 extension Vedette {
@@ -19,10 +21,24 @@ extension Vedette {
     /// `storage`, `global.evaluation_interval` and `global.external_labels` say holds from the next start on. Answers
     /// what is wrong.
     @discardableResult
-    public func reloadConfiguration() async -> String? {
+    public func reloadConfiguration(askedBy signal: String? = nil) async -> String? {
+        // Over HTTP it stands in the audit record as every request does.
+        guard let signal else { return await reloadAtOnce() }
+        let entry = audit.begin(AuditEntry(signal: signal, now: clock.now()))
+        let problem = await reloadAtOnce()
+        audit.end(entry, status: problem == nil ? 200 : 400)
+        return problem
+    }
+
+    private func reloadAtOnce() async -> String? {
         // One at a time: two that are half done would mix their files.
         guard reload.withLock({ $0.begin() }) else { return "another reload is under way; try again" }
-        defer { reload.withLock { $0.isRunning = false } }
+        world.manager.tell(.reloading(uptimeNanoseconds: clock.uptimeNanoseconds()))
+        defer {
+            reload.withLock { $0.isRunning = false }
+            // Whatever became of it: the daemon serves, with the new configuration or the old one.
+            world.manager.tell(.ready)
+        }
         let ready: (fresh: DaemonSettings, parts: [(stage: ReloadStage, apply: @Sendable () async -> Void)])
         do {
             ready = try prepareReload()
@@ -72,11 +88,23 @@ extension Vedette {
             let discovery = discovery(fresh)
             return { [manager] in manager.use(discovery) }
         }
+        try stage(.web) {
+            let web = options.web ?? fresh.web
+            if web.tls != nil, certificates == nil { throw NeedsRestart(what: "web.tls is new") }
+            if let tls = web.tls { _ = try certificates?.refresh(tls) }
+            return { [access] in access.replace(web) }
+        }
         return (fresh, parts)
     }
 
     /// The generation of each part: all the same, but for the moment of an exchange.
     public var generations: [ReloadStage: Int] { reload.withLock { $0.generations } }
+}
+
+/// What a running daemon cannot exchange.
+private struct NeedsRestart: Error, CustomStringConvertible {
+    var what: String
+    var description: String { "\(what): it takes a restart; take it out until then" }
 }
 
 struct ReloadState {

@@ -9,6 +9,7 @@ internal import Scraping
 internal import Settings
 internal import Storage
 internal import Synchronization
+internal import Systemd
 internal import Transport
 public import Web
 internal import Workloads
@@ -31,6 +32,8 @@ public struct StartOptions: Sendable {
     public var startDelay: Milliseconds = 0
     /// What every path begins with, empty or as `/vedette`.
     public var routePrefix = ""
+    /// Who may ask what, in place of the file's `web`: from a file of Prometheus' `--web.config.file`.
+    public var web: WebSettings?
 
     /// Options by their parts.
     public init(configuration: String, dataDirectory: String, externalURL: String) {
@@ -47,12 +50,12 @@ public final class Vedette: Sendable {
     /// How long rules wait for the log of earlier runs; ten million samples take two seconds.
     static let holdLimit: Milliseconds = 600_000
 
-    private let world: World
+    let world: World
     let options: StartOptions
     private let store: SeriesStore
     private let journal: Journal
     let manager: ScrapeManager
-    private let mailboxes: [ScrapeLoop.Mailbox]
+    let mailboxes: [ScrapeLoop.Mailbox]
     private let scrapeFigures = ScrapeFigures()
     private let engine: QueryEngine
     let dispatcher: Dispatcher
@@ -63,7 +66,14 @@ public final class Vedette: Sendable {
     private let startedAt: Timestamp
     private let settings: Mutex<DaemonSettings>
     let reload = Mutex(ReloadState())
+    let access: AccessGate
+    let audit: AuditLog
+    /// Those of the listener; nil: it speaks plain HTTP.
+    let certificates: TLSCertificates?
+    private let certificateProblem = Mutex<String?>(nil)
+    private let server = Mutex<WebServer?>(nil)
     private let isReady = Mutex(false)
+    let isStopping = Mutex(false)
     private let stopping: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
 
     /// Opens the data directory, replays what is there, and stands ready to run.
@@ -101,6 +111,9 @@ public final class Vedette: Sendable {
             killSwitch: "\(options.dataDirectory)/rollback.stop")
         rollbackContext.externalLabels = settings.externalLabels
         rollback = RollbackEngine(settings.rollback, rollbackContext)
+        access = AccessGate(options.web ?? settings.web, clock: world.clock, readFile: readFile)
+        audit = AuditLog(journal, log: world.log)
+        certificates = try (options.web ?? settings.web).tls.map { try TLSCertificates($0, files: world.files) }
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
         var context = RuleContext(engine: ruling, samples: store, alerts: links)
         context.rollback = rollback
@@ -166,6 +179,7 @@ public final class Vedette: Sendable {
         await scheduler.update(to: settings.withLock { $0.groups }, at: world.clock.now())
         await withTaskGroup(of: Void.self) { pages in
             pages.addTask { [self] in await dispatcher.run() }
+            pages.addTask { [self] in await supervise() }
             await withTaskGroup(of: Void.self) { work in
                 for mailbox in mailboxes {
                     work.addTask { [self] in await world.driveLoop(mailbox) { [self] in loop(mailbox, $0) } }
@@ -180,6 +194,8 @@ public final class Vedette: Sendable {
                 isReady.withLock { $0 = true }
                 for await _ in stopping.stream {}
                 isReady.withLock { $0 = false }
+                isStopping.withLock { $0 = true }
+                world.manager.tell(.stopping, .status("stopping: pages under way are sent"))
                 for mailbox in mailboxes { mailbox.stop() }
                 work.cancelAll()
             }
@@ -217,10 +233,27 @@ public final class Vedette: Sendable {
             // Cancelled: the daemon ends.
             do { try await world.clock.sleep(for: store.syncInterval) } catch { return }
             store.synchronizeLog()
+            refreshCertificates()
             untilForget -= store.syncInterval
             if untilForget <= 0 {
                 store.forgetOld()
                 untilForget = 60_000
+            }
+        }
+    }
+
+    private func refreshCertificates() {
+        do throws(TLSError) {
+            guard try certificates?.refresh() == true else { return }
+            certificateProblem.withLock { $0 = nil }
+            log.write(LogEvent(.info, "certificate-read", "the listener's certificate was read again"))
+        } catch {
+            let isNew = certificateProblem.withLock { known in
+                defer { known = error.description }
+                return known != error.description
+            }
+            if isNew {
+                log.write(LogEvent(.error, "certificate-refused", "\(error); the one read before stays in force"))
             }
         }
     }
@@ -250,7 +283,9 @@ public final class Vedette: Sendable {
                 reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt)
         context.externalLabels = settings.withLock { $0.externalLabels }
         context.replay = { [store] in store.replay }
+        (context.access, context.audit) = (access, audit)
         context.storage = store
+        context.exposedChecks = { [self] in settings.withLock { $0.exposedChecks } }
         context.allowsAdmin = options.allowsAdmin
         context.routePrefix = options.routePrefix
         context.runtime = { [self] in runtimeFacts() }
@@ -271,10 +306,14 @@ public final class Vedette: Sendable {
         return facts
     }
 
+    /// The figures of whoever serves this daemon.
+    func addMetrics(of server: WebServer) { self.server.withLock { $0 = server } }
+
     private func metrics() -> [MetricFamily] {
-        let sources: [any MetricsSource] = [
-            store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher, links,
-        ]
+        let sources: [any MetricsSource] =
+            [
+                store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher, links, access,
+            ] + server.withLock { $0.map { [$0] } ?? [] }
         let reload = reload.withLock { $0 }
         return sources.flatMap { $0.metrics() } + [
             // Karma and Grafana ask for it to learn which API they speak to.

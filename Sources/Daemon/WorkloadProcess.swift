@@ -23,7 +23,7 @@ public enum WorkloadProcess {
             secrets: { [files = world.files] in try files.contents(of: $0) }, clock: world.clock, log: world.log,
             random: SharedRandom(seed: world.seed), version: Vedette.version)
         let answers = ThreadPoolExecutor(count: 2, name: "vedette-ml")
-        let server = WebServer(.unix(path: socket), executor: { _ in answers }, onListening: { _ in }) { request in
+        let server = WebServer([.unix(path: socket)], executor: { _ in answers }, onListening: { _ in }) { request in
             await WorkloadProcess.answer(request, host, world.files)
         }
         // A training takes its thread for as long as it lasts; predictions have others.

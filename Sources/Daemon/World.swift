@@ -1,6 +1,6 @@
 public import Basics
 public import Scraping
-internal import Systemd
+public import Systemd
 public import Transport
 
 /// Everything the daemon has from outside: time, disk, network, chance, and where its log goes. Tests and backtests
@@ -31,6 +31,8 @@ public struct World: Sendable {
     /// Drives one scrape loop until its mailbox says stop.
     public var driveLoop: @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
 
+    /// Who supervises the process.
+    public var manager: any ServiceManager = NoServiceManager()
     /// Called before each stage of a reload; what it throws fails the stage. For tests.
     public var beforeReload: @Sendable (_ stage: ReloadStage) throws -> Void = { _ in }
 
@@ -75,7 +77,10 @@ public struct World: Sendable {
                     let fetcher = CurlFetcher(clock: clock)
                     mailbox.setWake(fetcher.wake)
                     let loop = make(fetcher)
-                    while !mailbox.shouldStop { loop.step(wait: 60_000) }
+                    while !mailbox.shouldStop {
+                        mailbox.pulse.expect(within: 120_000, clock)
+                        loop.step(wait: 30_000)
+                    }
                     continuation.resume()
                 }
             }

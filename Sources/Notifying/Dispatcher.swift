@@ -125,6 +125,9 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         commit(changes + groups.take(alerts, now: now))
     }
 
+    /// How many pages are on their way.
+    public var pagesUnderWay: Int { outbox.entries.count }
+
     /// Commits, shows and wakes the loop.
     @discardableResult
     func commit(_ changes: [StateChange]) -> Durability {

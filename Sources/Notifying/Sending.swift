@@ -119,17 +119,7 @@ enum Sending {
 /// - SeeAlso: RFC 9110, 5.6.7 and 10.2.3.
 func retryAfter(_ text: String, now: Timestamp) -> Milliseconds? {
     if let seconds = Int64(text), seconds >= 0 { return min(seconds, 86_400 * 365) * 1000 }
-    let parts = text.split(separator: " ")
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    guard parts.count == 6, parts[5] == "GMT", let day = Int(parts[1]), let year = Int(parts[3]),
-        let month = months.firstIndex(of: String(parts[2])), (1970...9999).contains(year),
-        (1...CivilDate.days(inMonth: month + 1, of: year)).contains(day)
-    else { return nil }
-    let time = parts[4].split(separator: ":").compactMap { Int64($0) }
-    guard time.count == 3, time.allSatisfy({ (0..<61).contains($0) }), time[0] < 24 else { return nil }
-    let days = CivilDate(year: year, month: month + 1, day: day).daysSinceEpoch
-    let moment = Timestamp(milliseconds: ((days * 24 + time[0]) * 60 + time[1]) * 60_000 + time[2] * 1000)
-    return max(0, moment - now)
+    return Timestamp(httpDate: text).map { max(0, $0 - now) }
 }
 
 /// Pages that are only a test: sent once, at once, outside the outbox.

@@ -23,6 +23,8 @@ final class GroupFigures: Sendable {
         var lastEvaluation: Timestamp?
     }
     let key: String
+    /// Owed while it runs: from slot to slot, and from rule to rule.
+    let pulse = Pulse()
     private let storage: Mutex<Values>
 
     init(key: String, rules: Int, interval: Milliseconds) {

@@ -56,13 +56,18 @@ actor RuleGroup {
     }
     private var interval: Milliseconds { definition.interval ?? context.interval }
 
+    /// How long one rule may take before the group counts as stuck: long, for what is slow is not dead.
+    private var patience: Milliseconds { max(3 * interval, 120_000) }
+
     // MARK: The loop
 
     /// Evaluates at every slot until the task is cancelled or the group retires.
     func run(_ clock: any TimeSource) async {
+        defer { figures.pulse.expect(by: nil) }
         var schedule = RuleSchedule(key: definition.key, interval: interval, clock: clock)
         while !Task.isCancelled, !isRetired {
             schedule.set(interval: interval)
+            figures.pulse.expect(within: schedule.next - clock.now() + patience, clock)
             do { try await clock.sleep(until: schedule.next) } catch { return }
             guard !isRetired else { return }
             guard let due = schedule.due(clock) else { continue }
@@ -84,6 +89,7 @@ actor RuleGroup {
         var sights: [TriggerReading] = []
         for index in rules.indices.dropLast() {
             if Task.isCancelled { break }
+            figures.pulse.expect(within: patience, clock)
             do {
                 let (decision, sight) = try decide(index, at: moment, in: group)
                 if let sight { sights.append(sight) }

@@ -92,6 +92,20 @@ public actor RuleScheduler: MetricsSource {
         if !told.isEmpty || !changes.isEmpty { await context.alerts.accept(told, committing: changes) }
     }
 
+    /// Groups whose evaluation is stuck, by name. Comes back at all only while the scheduler itself works.
+    public func stuckGroups(_ clock: any TimeSource) -> [String] {
+        groups.filter { $0.group.figures.pulse.isLate(clock) }.map(\.key)
+    }
+
+    /// Rules, alerts that fire, and the newest evaluation, without waiting for anybody.
+    public nonisolated var summary: (rules: Int, firing: Int, lastEvaluation: Timestamp?) {
+        let values = figures.withLock { $0 }.map(\.values)
+        return (
+            values.reduce(0) { $0 + $1.rules }, values.reduce(0) { $0 + $1.firing },
+            values.compactMap(\.lastEvaluation).max()
+        )
+    }
+
     /// Evaluates every group once at one moment, in order: for tests, backtests and rule unit tests.
     public func evaluate(at moment: Timestamp, _ clock: any TimeSource) async {
         for (_, _, group) in groups { await group.evaluate(at: moment, clock) }

@@ -62,6 +62,8 @@ public final class ScrapeLoop {
         fileprivate let answers = Mutex<[(number: Int, answer: HealthAnswer)]>([])
         fileprivate let isStopped = Mutex(false)
         private let wake = Mutex<(@Sendable () -> Void)?>(nil)
+        /// Owed by the loop's driver, at each step.
+        public let pulse = Pulse()
 
         /// An empty mailbox.
         public init() {}

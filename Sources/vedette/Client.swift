@@ -1,10 +1,15 @@
 internal import ArgumentParser
 internal import Basics
+internal import Settings
 internal import Transport
 
 /// Options of the commands that ask a running daemon.
 struct Client: ParsableArguments {
-    @Option(help: "The daemon's address.") var url = "http://127.0.0.1:9470"
+    @Option(help: "The daemon's address, http(s)://HOST:PORT or unix:PATH; or the variable VEDETTE_URL.")
+    var url = environment("VEDETTE_URL") ?? "http://127.0.0.1:9470"
+    @Option(help: "A file with the token to show; or the variable VEDETTE_TOKEN_FILE.")
+    var tokenFile: String?
+    @Option(help: "A PEM file of the authority that signed the daemon's certificate.") var caFile: String?
 
     /// The `data` of an answer in Prometheus' envelope.
     func get(_ path: String, _ parameters: [(String, String)] = []) async throws -> JSON {
@@ -64,7 +69,27 @@ struct Client: ParsableArguments {
         parameters.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
     }
 
-    private func exchange(_ request: HTTPRequest) async throws -> HTTPResponse {
+    /// The request with what the options add to it.
+    private func addressed(_ request: HTTPRequest) throws -> HTTPRequest {
+        var request = request
+        request.options.certificateAuthorityFile = caFile
+        if url.hasPrefix("unix:") {
+            request.url = "http://localhost" + request.url.dropFirst(url.count)
+            request.unixSocket = String(url.dropFirst(5))
+        }
+        if let tokenFile = tokenFile ?? environment("VEDETTE_TOKEN_FILE") {
+            do {
+                let token = try Secret(file: tokenFile).reveal { try SystemFiles().contents(of: $0) }
+                request.headers.append(HTTPHeader("Authorization", "Bearer \(token)"))
+            } catch {
+                throw Refusal("--token-file: \(tokenFile) cannot be read: \(error)")
+            }
+        }
+        return request
+    }
+
+    private func exchange(_ asked: HTTPRequest) async throws -> HTTPResponse {
+        let request = try addressed(asked)
         let transport = CurlTransport(clock: SystemClock())
         defer { transport.stop() }
         do throws(TransportError) {

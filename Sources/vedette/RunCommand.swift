@@ -2,7 +2,10 @@ internal import Alerting
 internal import ArgumentParser
 internal import Basics
 internal import Daemon
+internal import Settings
 internal import Storage
+internal import Systemd
+internal import Web
 
 /// `vedette run`: the daemon.
 struct RunCommand: AsyncParsableCommand {
@@ -10,15 +13,20 @@ struct RunCommand: AsyncParsableCommand {
 
     @Option(help: "The configuration file.") var config = "vedette.yaml"
     @Option(help: "Where series and state are kept.") var dataDir = "data"
-    @Option(help: "The address to listen on.") var listen = "127.0.0.1:9470"
+    @Option(help: "Where to listen: HOST:PORT or unix:PATH, also several; sockets that systemd hands over come first.")
+    var listen: [String] = []
     @Option(
         help: "How long samples are kept, such as 40d; until history is written to disk, storage.max_age bounds it too."
     ) var retention = "40d"
     @Option(help: "Where people reach the daemon, for links in pages; http://LISTEN when it is not given.")
     var externalUrl: String?
-    @Option(help: "Log lines as text or json.") var logFormat = LogFormat.text
+    @Option(help: "Log lines as text or json, or to journald; that where standard error is the journal.")
+    var logFormat: LogFormat?
 
-    @Flag(help: "Let samples be deleted over HTTP, by anybody who reaches the address.") var enableAdminApi = false
+    @Option(
+        name: .customLong("web.config.file"),
+        help: "TLS and passwords as Prometheus takes them, in place of the section web.") var webConfiguration: String?
+    @Flag(help: "Let samples be deleted over HTTP, by whoever is an admin.") var enableAdminApi = false
 
     @Option(help: "classic-mode or utf8-strict-mode: which grammar of matchers counts, as in Alertmanager.")
     var enableFeature: [String] = []
@@ -33,11 +41,12 @@ struct RunCommand: AsyncParsableCommand {
         tuneAllocator()
         // Until the daemon listens for it, a SIGHUP must not end it: the log may be replaying.
         ignoreHangup()
-        let log = StandardErrorLog(format: logFormat, clock: SystemClock())
-        let (host, port) = try Address.parse(listen)
+        let log = LogFormat.sink(logFormat)
+        let addresses = try addresses()
         let (mode, delay, prefix) = (try matcherMode(), try startDelayLength(), try prefix())
         let vedette: Vedette
-        let world = World.machine(log: log)
+        var world = World.machine(log: log)
+        world.manager = Systemd()
         do {
             var settings = try DaemonSettings(path: config, files: world.files, mode: mode)
             guard let kept = DurationText.parse(retention), kept >= 60_000 else {
@@ -45,7 +54,10 @@ struct RunCommand: AsyncParsableCommand {
             }
             settings.storage.maximumAge = min(settings.storage.maximumAge, kept)
             var options = StartOptions(
-                configuration: config, dataDirectory: dataDir, externalURL: externalUrl ?? "http://\(listen)")
+                configuration: config, dataDirectory: dataDir, externalURL: "")
+            options.web = try webSettings(world)
+            let isTLS = (options.web ?? settings.web).tls != nil
+            options.externalURL = externalUrl ?? RunCommand.url(of: addresses, isTLS: isTLS)
             options.hostsWorkloads = true
             options.allowsAdmin = enableAdminApi
             (options.matcherMode, options.startDelay, options.routePrefix) = (mode, delay, prefix)
@@ -54,11 +66,49 @@ struct RunCommand: AsyncParsableCommand {
             throw Refusal("\(error)")
         }
         do {
-            try await vedette.serve(host: host, port: port)
+            try await vedette.serve(addresses)
         } catch {
             throw Refusal("\(error)")
         }
         log.write(LogEvent(.info, "stopped", "stopped; nothing accepted is lost"))
+    }
+
+    /// What systemd hands over, and what is asked for beside it.
+    private func addresses() throws -> [ListenAddress] {
+        let inherited: [ListenAddress]
+        do throws(InheritedSocketError) {
+            inherited = try InheritedSocket.take().map { .inherited($0) }
+        } catch {
+            throw Refusal("\(error)")
+        }
+        let wanted = listen.isEmpty && inherited.isEmpty ? ["127.0.0.1:9470"] : listen
+        return try inherited
+            + wanted.map { text in
+                if text.hasPrefix("unix:") {
+                    let path = String(text.dropFirst(5))
+                    guard !path.isEmpty, path.utf8.count <= 107 else {
+                        throw Refusal("--listen: '\(text)' names no Unix socket; write unix:PATH, of at most 107 bytes")
+                    }
+                    return .unix(path: path)
+                }
+                let (host, port) = try Address.parse(text)
+                return .tcp(host: host, port: port)
+            }
+    }
+
+    /// The first that a browser can reach.
+    private static func url(of addresses: [ListenAddress], isTLS: Bool) -> String {
+        for case .tcp(let host, let port) in addresses {
+            let reachable = ["0.0.0.0", "::"].contains(host) ? machineName() : host
+            return "\(isTLS ? "https" : "http")://\(ListenAddress.tcp(host: reachable, port: port))"
+        }
+        return "http://\(machineName()):9470"
+    }
+
+    private func webSettings(_ world: World) throws -> WebSettings? {
+        guard let webConfiguration else { return nil }
+        let bytes = try world.files.contents(of: webConfiguration, limit: SettingsLimits().bytes)
+        return try WebSettings(webConfiguration: SettingsDocument(bytes, file: webConfiguration).map())
     }
 
     private func matcherMode() throws -> MatcherMode {

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Basics
 internal import Glibc
+internal import Systemd
 
 /// A mistake a person made, told in one line; the process exits with 2.
 struct Refusal: Error, CustomStringConvertible {
@@ -23,7 +24,27 @@ enum Address {
 }
 
 enum LogFormat: String, ExpressibleByArgument, CaseIterable {
-    case text, json
+    case text, json, journal
+
+    /// Where events go, when nothing is asked for: to journald where standard error leads there anyway.
+    static func sink(_ format: LogFormat?) -> any LogSink {
+        let lines = StandardErrorLog(format: format == .json ? .json : .text, clock: SystemClock())
+        let isJournal = format == .journal || format == nil && JournalLog.isStandardError
+        return isJournal ? JournalLog(fallback: lines) : lines
+    }
+}
+
+/// A variable of the environment, when it is not empty.
+func environment(_ name: String) -> String? {
+    guard let text = unsafe getenv(name), unsafe text.pointee != 0 else { return nil }
+    return unsafe String(cString: text)
+}
+
+/// The machine's own name, for links that leave it.
+func machineName() -> String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard unsafe gethostname(&name, name.count - 1) == 0 else { return "localhost" }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 /// Writes log events to standard error, a line each.
@@ -40,7 +61,7 @@ struct StandardErrorLog: LogSink {
         else { return }
         var line: String
         switch format {
-        case .text:
+        case .text, .journal:
             line = "\(clock.now()) \(event.level.rawValue) \(event.kind): \(event.message)"
             for field in event.fields { line += " \(field.name)=\(field.value.goQuoted)" }
         case .json:

@@ -19,12 +19,12 @@ struct WorkloadsServe: AsyncParsableCommand {
 
     @Option(help: "The configuration file.") var config = "vedette.yaml"
     @Option(help: "Where series and state are kept.") var dataDir = "data"
-    @Option(help: "Log lines as text or json.") var logFormat = LogFormat.text
+    @Option(help: "Log lines as text or json, or to journald.") var logFormat: LogFormat?
 
     func run() async throws {
         tuneAllocator()
         ignoreHangup()
-        let world = World.machine(log: StandardErrorLog(format: logFormat, clock: SystemClock()), loopCount: 1)
+        let world = World.machine(log: LogFormat.sink(logFormat), loopCount: 1)
         do {
             let settings = try DaemonSettings(path: config, files: world.files)
             guard !settings.workloads.isEmpty else {

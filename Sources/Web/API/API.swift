@@ -58,10 +58,16 @@ public struct APIContext: Sendable {
     public var runtime: @Sendable () -> RuntimeFacts = { RuntimeFacts() }
     /// How far the reading of earlier runs' log is.
     public var replay: @Sendable () -> ReplayProgress = { ReplayProgress(.done) }
+    /// Who may ask what; nil: whoever reaches the handlers.
+    public var access: AccessGate?
+    /// Who changed what.
+    public var audit: AuditLog?
     /// What the daemon is.
     public var version: String
     /// When it started.
     public var startedAt: Timestamp
+    /// Of how many health checks the series are on `/metrics`.
+    public var exposedChecks: @Sendable () -> Int = { 1000 }
 
     /// A context by its parts.
     public init(
@@ -86,7 +92,9 @@ public struct API: Sendable {
     private typealias Handler = @Sendable (API, APIRequest) async throws -> APIResponse
 
     private static let routes: [String: (methods: [String], handler: Handler)] = [
-        "/metrics": (["GET", "HEAD"], { api, request in .metrics(api.context.metrics(), accept: request.accept) }),
+        "/metrics": (["GET", "HEAD"], { api, request in api.ownMetrics(request) }),
+        "/health": (["GET", "HEAD"], { api, _ in api.health() }),
+        "/health/detailed": (["GET", "HEAD"], { api, _ in await api.detailedHealth() }),
         "/-/healthy": (["GET", "HEAD"], { _, _ in .text("Vedette is healthy.\n") }),
         "/-/ready": (["GET", "HEAD"], { api, _ in api.ready() }),
         "/api/v1/query": (["GET", "POST"], { try await $0.query($1) }),
@@ -117,6 +125,7 @@ public struct API: Sendable {
         "/api/vedette/v1/alerts/history": (["GET"], { api, _ in await api.alertHistory() }),
         "/api/vedette/v1/pages/dead": (["POST"], { try await $0.deadLetters($1) }),
         "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
+        "/api/vedette/v1/audit": (["GET"], { api, _ in api.auditRecord() }),
         "/pages": (["GET", "HEAD"], { api, _ in await api.ledgerPage() }),
         "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
         "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
@@ -139,6 +148,36 @@ public struct API: Sendable {
             }
             request.path = String(request.path.dropFirst(context.routePrefix.count))
         }
+        guard let access = context.access else { return await handle(request) }
+        let caller: Caller
+        do throws(AccessRefusal) {
+            caller = try access.admit(request)
+        } catch {
+            return API.refusal(error)
+        }
+        guard request.isChange, let audit = context.audit else { return await handle(request) }
+        let entry = audit.begin(AuditEntry(request, caller, now: context.clock.now()))
+        let answer = await handle(request)
+        audit.end(entry, status: answer.status)
+        return answer
+    }
+
+    private static func refusal(_ refusal: AccessRefusal) -> APIResponse {
+        let type = refusal.status == 401 ? "unauthorized" : refusal.status == 429 ? "throttled" : "forbidden"
+        var answer = APIError(status: refusal.status, type: type, message: refusal.message).response
+        // A browser asks its user for a password, a program reads that a token does as well.
+        if refusal.status == 401 {
+            answer.headers.append(("WWW-Authenticate", "Basic realm=\"Vedette\", charset=\"UTF-8\", Bearer"))
+        }
+        if let seconds = refusal.retryAfter { answer.headers.append(("Retry-After", "\(seconds)")) }
+        return answer
+    }
+
+    private func auditRecord() -> APIResponse {
+        .success(.array((context.audit?.all ?? []).reversed().map(\.json)))
+    }
+
+    private func handle(_ request: APIRequest) async -> APIResponse {
         do {
             if let route = API.routes[request.path] {
                 guard route.methods.contains(request.method) else { return .text("Method Not Allowed\n", status: 405) }
@@ -150,6 +189,12 @@ public struct API: Sendable {
                 guard request.method == "GET" else { return .text("Method Not Allowed\n", status: 405) }
                 let name = request.path.dropFirst(prefix.count).dropLast(suffix.count)
                 return try labelValues(String(name), request)
+            }
+            if request.path.hasPrefix("/health/") {
+                guard ["GET", "HEAD"].contains(request.method) else {
+                    return .text("Method Not Allowed\n", status: 405)
+                }
+                return await health(of: String(request.path.dropFirst(8)))
             }
             if Forwarder.prefixes.contains(where: request.path.hasPrefix) {
                 guard let workloads = context.workloads else {

@@ -17,6 +17,13 @@ public struct APIRequest: Sendable {
     /// The `Content-Type` header, empty when there is none; nil: nobody asked.
     public var contentType: String?
 
+    /// The `User-Agent` header.
+    public var agent: String?
+    /// Where it comes from.
+    public var peer = Peer.process
+    /// What it says of who asks.
+    public var credentials = Credentials()
+
     /// A request by its parts.
     public init(
         method: String = "GET", path: String, query: String = "", body: [UInt8] = [], isForm: Bool = false,
@@ -70,6 +77,8 @@ public struct APIResponse: Sendable {
     public var contentType: String
     /// The body.
     public var body: [UInt8]
+    /// Further headers.
+    public var headers: [(name: String, value: String)] = []
 
     /// An answer by its parts.
     public init(status: Int = 200, contentType: String, body: [UInt8]) {

@@ -1,99 +1,226 @@
 public import Basics
-internal import HTTPTypes
 internal import Glibc
-internal import Hummingbird
+internal import HTTPTypes
+internal import HummingbirdCore
 internal import Logging
+public import Model
 internal import NIOCore
+internal import NIOExtras
+internal import NIOPosix
+public import Systemd
 
-/// Serves a handler, the API's mostly, on a TCP address. Hummingbird reads and writes; handlers run on threads of
+/// Serves a handler, the API's mostly, on its listeners. NIO and Hummingbird read and write; handlers run on threads of
 /// their own, so that a long query holds up neither the network nor the control plane.
-public struct WebServer: Sendable {
+public final class WebServer: Sendable {
     private let handler: Handler
-    private let address: ListenAddress
+    private let addresses: [ListenAddress]
     private let executor: @Sendable (_ path: String) -> ThreadPoolExecutor
-    private let onListening: @Sendable (_ port: Int) -> Void
-
-    /// A client that sends slower than this is cut off, so that it can neither hold a connection nor a shutdown.
-    public static let readLimit: Milliseconds = 10_000
+    private let onListening: @Sendable (_ ports: [Int]) -> Void
+    private let limits: WebSettings.Limits
+    private let certificates: TLSCertificates?
+    private let connections = ConnectionGate()
+    /// One for each listener.
+    private let quiescing: [ServerQuiescingHelper]
 
     /// Answers one request.
     public typealias Handler = @Sendable (APIRequest) async -> APIResponse
 
-    /// A request body longer than this is refused.
-    public static func bodyLimit(_ path: String) -> Int { path == "/api/v2/alerts" ? 64 << 20 : 8 << 20 }
-
-    /// A server that does not listen yet; port 0 takes any. `executor` tells on which threads a path is answered.
+    /// A server that does not listen yet; port 0 takes any. `executor` tells on which threads a path is answered, and
+    /// `onListening` is told the ports, 0 for Unix sockets. Connections over TCP are TLS where there are certificates.
     public init(
-        _ address: ListenAddress, executor: @escaping @Sendable (_ path: String) -> ThreadPoolExecutor,
-        onListening: @escaping @Sendable (_ port: Int) -> Void,
-        handler: @escaping Handler
+        _ addresses: [ListenAddress], limits: WebSettings.Limits = WebSettings.Limits(),
+        certificates: TLSCertificates? = nil, executor: @escaping @Sendable (_ path: String) -> ThreadPoolExecutor,
+        onListening: @escaping @Sendable (_ ports: [Int]) -> Void, handler: @escaping Handler
     ) {
-        (self.handler, self.address) = (handler, address)
-        (self.executor, self.onListening) = (executor, onListening)
+        (self.handler, self.addresses, self.limits) = (handler, addresses, limits)
+        (self.certificates, self.executor, self.onListening) = (certificates, executor, onListening)
+        quiescing = addresses.map { _ in ServerQuiescingHelper(group: MultiThreadedEventLoopGroup.singleton) }
     }
 
-    /// Serves until it is cancelled or told to shut down gracefully; throws when it cannot listen.
+    /// Serves until `stop` or until it is cancelled; throws when it cannot listen.
     public func run() async throws(WebServerError) {
-        let responder = CallbackResponder<BasicRequestContext> { [handler, executor] request, _ in
-            await WebServer.respond(to: request, executor: executor(request.uri.path), handler: handler)
+        let logger = Logger(label: "web") { _ in SwiftLogNoOpLogHandler() }
+        let channel = HTTP1Channel(
+            responder: { [self] request, writer, connection in
+                let (head, body) = await answer(request, from: connection)
+                try await writer.write(response: head, body: ResponseBody(byteBuffer: body))
+            },
+            configuration: HTTP1Channel.Configuration(
+                additionalChannelHandlers: [HeadWatch()], idleTimeout: WebServer.idleLimit,
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: limits.headerBytes, maxHeaderListSize: limits.headerBytes,
+                    maxHeaderFieldCount: 200)))
+        var listeners: [NIOAsyncChannel<HTTP1Channel.Value?, Never>] = []
+        for (address, quiescing) in zip(addresses, quiescing) {
+            do {
+                listeners.append(try await bind(address, channel, quiescing, logger))
+            } catch {
+                for listener in listeners { try? await listener.channel.close() }
+                let reason = (error as? IOError).map { unsafe String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+                throw WebServerError(address: "\(address)", reason: reason)
+            }
         }
-        var logger = Logger(label: "web") { _ in SwiftLogNoOpLogHandler() }
-        logger.logLevel = .critical
-        let application = Application(
-            responder: responder,
-            configuration: ApplicationConfiguration(address: address.bound, serverName: "Vedette"),
-            onServerRunning: { [onListening] channel in onListening(channel.localAddress?.port ?? 0) },
-            logger: logger)
-        do {
-            try await application.run()
-        } catch {
-            let reason = (error as? IOError).map { unsafe String(cString: strerror($0.errnoCode)) } ?? "\(error)"
-            throw WebServerError(address: "\(address)", reason: reason)
+        onListening(listeners.map { $0.channel.localAddress?.port ?? 0 })
+        await withDiscardingTaskGroup { group in
+            for listener in listeners {
+                group.addTask { await WebServer.serve(listener, channel, logger) }
+            }
         }
     }
 
-    private static func respond(
-        to request: Request, executor: ThreadPoolExecutor, handler: @escaping Handler
-    ) async -> Response {
+    /// Takes no more connections, lets requests under way be answered, and then `run` end.
+    public func stop() {
+        for helper in quiescing { helper.initiateShutdown(promise: nil) }
+    }
+
+    private static func serve(
+        _ listener: NIOAsyncChannel<HTTP1Channel.Value?, Never>, _ channel: HTTP1Channel, _ logger: Logger
+    ) async {
+        await withDiscardingTaskGroup { group in
+            // An error of a listener ends it, and the others go on: nothing more can be done about it here.
+            try? await listener.executeThenClose { inbound in
+                for try await connection in inbound {
+                    guard let connection else { continue }
+                    group.addTask { await channel.handle(value: connection, logger: logger) }
+                }
+            }
+        }
+    }
+
+    private func bind(
+        _ address: ListenAddress, _ channel: HTTP1Channel, _ quiescing: ServerQuiescingHelper, _ logger: Logger
+    ) async throws -> NIOAsyncChannel<HTTP1Channel.Value?, Never> {
+        let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        quiescing.makeServerChannelHandler(channel: channel))
+                }
+            }
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+        let setUp = { @Sendable [self] (connection: any Channel) in begin(connection, address, channel, logger) }
+        switch address {
+        case .tcp(let host, let port):
+            return try await bootstrap.bind(host: host, port: port, childChannelInitializer: setUp)
+        case .unix(let path):
+            return try await bootstrap.bind(
+                unixDomainSocketPath: path, cleanupExistingSocketFile: true, childChannelInitializer: setUp)
+        case .inherited(let socket):
+            return try await bootstrap.bind(socket.descriptor, childChannelInitializer: setUp)
+        }
+    }
+
+    /// Makes a connection ready, or closes one too many.
+    private func begin(
+        _ connection: any Channel, _ address: ListenAddress, _ channel: HTTP1Channel, _ logger: Logger
+    ) -> EventLoopFuture<HTTP1Channel.Value?> {
+        let peer = WebServer.peer(of: connection, user: nil)
+        guard connections.enter(peer, limits) else {
+            return connection.close().map { nil }
+        }
+        connection.closeFuture.whenComplete { [connections] _ in connections.leave(peer) }
+        do {
+            let pipeline = connection.pipeline.syncOperations
+            if let certificates, !address.isUnix { try pipeline.addHandler(certificates.handler()) }
+            try pipeline.addHandler(HeadDeadline(limit: .milliseconds(limits.headerTimeout)))
+        } catch {
+            return connection.eventLoop.makeFailedFuture(error)
+        }
+        return channel.setup(channel: connection, logger: logger).map { $0 }
+    }
+
+    private static func peer(of connection: any Channel, user: UInt32?) -> Peer {
+        guard let address = connection.remoteAddress, let text = address.ipAddress else { return .unix(user: user) }
+        return .tcp(address: text)
+    }
+
+    // MARK: Answering
+
+    @concurrent
+    private func answer(
+        _ request: Request, from connection: any Channel
+    ) async -> (head: HTTPResponse, body: ByteBuffer) {
+        var answer = await whole(request, from: connection)
+        if request.method == .head { answer.body = ByteBuffer() }
+        return answer
+    }
+
+    private func whole(_ request: Request, from connection: any Channel) async -> (head: HTTPResponse, body: ByteBuffer)
+    {
         let body: [UInt8]
-        let limit = bodyLimit(request.uri.path)
+        let path = request.uri.path
+        // Alerts come in long lists.
+        let limit = path.hasSuffix("/api/v2/alerts") ? 8 * limits.bodyBytes : limits.bodyBytes
         do {
             body = try await read(request.body, limit)
         } catch is NIOTooManyBytesError {
-            return response(.text("the body is longer than \(limit) bytes\n", status: 413))
+            return response(closing: .text("the body is longer than \(limit) bytes\n", status: 413))
         } catch {
-            return response(.text("the body did not come within \(readLimit / 1000) s\n", status: 408))
+            let timeout = DurationText.format(limits.bodyTimeout)
+            return response(closing: .text("the body did not come within \(timeout)\n", status: 408))
         }
-        // What is passed on is passed on as it came, whatever type the client says that it has.
-        let isForm =
-            !Forwarder.prefixes.contains(where: request.uri.path.hasPrefix)
-            && request.headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
-        var call = APIRequest(
-            method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
-            query: request.uri.query ?? "", body: body, isForm: isForm, accept: request.headers[.accept])
-        call.contentType = request.headers[.contentType] ?? ""
-        let answer = await executor.start {
+        let call = await WebServer.call(request, body, from: connection)
+        let executor = executor(path)
+        let answer = await executor.start { [handler] in
             let answer = await handler(call)
-            if max(call.body.count, answer.body.count) >= burst { releaseFreedMemory() }
+            if max(call.body.count, answer.body.count) >= WebServer.burst { releaseFreedMemory() }
             return answer
         }.value
-        guard answer.body.count >= compressedFrom, accepts("gzip", request.headers[.acceptEncoding]) else {
-            return response(answer)
-        }
+        guard answer.body.count >= WebServer.compressedFrom,
+            WebServer.accepts("gzip", request.headers[.acceptEncoding])
+        else { return response(answer) }
         return response(answer, compressed: await executor.start { Gzip.compress(answer.body) }.value)
     }
 
-    private static func read(_ body: RequestBody, _ limit: Int) async throws -> [UInt8] {
-        try await withThrowingTaskGroup(of: [UInt8].self) { race in
+    private static func call(_ request: Request, _ body: [UInt8], from connection: any Channel) async -> APIRequest {
+        let headers = request.headers
+        // What is passed on is passed on as it came, whatever type the client says that it has.
+        let isForm =
+            !Forwarder.prefixes.contains(where: request.uri.path.hasPrefix)
+            && headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
+        var call = APIRequest(
+            method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
+            query: request.uri.query ?? "", body: body, isForm: isForm, accept: headers[.accept])
+        call.contentType = headers[.contentType] ?? ""
+        call.agent = headers[.userAgent]
+        call.peer = peer(of: connection, user: await user(of: connection))
+        call.credentials.authorization = headers[.authorization]
+        call.credentials.host = request.head.authority
+        call.credentials.origin = headers[.origin]
+        call.credentials.fetchSite = headers[HTTPField.Name("Sec-Fetch-Site")!]
+        call.credentials.isForwarded = ["Forwarded", "X-Forwarded-For", "X-Real-IP"].contains {
+            headers[HTTPField.Name($0)!] != nil
+        }
+        return call
+    }
+
+    /// Who is at the other end of a Unix socket, as the kernel says.
+    private static func user(of connection: any Channel) async -> UInt32? {
+        guard connection.remoteAddress?.ipAddress == nil, let options = connection as? any SocketOptionProvider else {
+            return nil
+        }
+        let found: EventLoopFuture<SocketCredentials> = options.unsafeGetSocketOption(
+            level: .socket, name: NIOBSDSocket.Option(rawValue: SO_PEERCRED))
+        return try? await found.get().user
+    }
+
+    private func read(_ body: RequestBody, _ limit: Int) async throws -> [UInt8] {
+        let timeout = limits.bodyTimeout
+        return try await withThrowingTaskGroup(of: [UInt8].self) { race in
             race.addTask { Array(buffer: try await body.collect(upTo: limit)) }
             race.addTask {
-                try await SystemClock().sleep(for: readLimit)
+                try await SystemClock().sleep(for: timeout)
                 throw CancellationError()
             }
             defer { race.cancelAll() }
             return try await race.next() ?? []
         }
     }
+
+    /// How long a connection that is kept may be idle: longer than senders that ask once a minute.
+    private static let idleLimit = TimeAmount.seconds(90)
 
     /// What a body of so many bytes was read or made from is much, and mostly garbage by then.
     static let burst = 1 << 20
@@ -115,16 +242,61 @@ public struct WebServer: Sendable {
         return named ?? any ?? false
     }
 
-    private static func response(_ answer: APIResponse, compressed: [UInt8]? = nil) -> Response {
-        var headers = HTTPFields()
-        if !answer.contentType.isEmpty { headers[.contentType] = answer.contentType }
-        headers[.xContentTypeOptions] = "nosniff"
-        if answer.body.count >= compressedFrom { headers[.vary] = "Accept-Encoding" }
-        if compressed != nil { headers[.contentEncoding] = "gzip" }
-        return Response(
-            status: HTTPResponse.Status(code: answer.status), headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: compressed ?? answer.body)))
+    /// The rest of such a request is not read: its connection ends.
+    private func response(closing answer: APIResponse) -> (head: HTTPResponse, body: ByteBuffer) {
+        var (head, body) = response(answer)
+        head.headerFields[.connection] = "close"
+        return (head, body)
     }
+
+    private func response(
+        _ answer: APIResponse, compressed: [UInt8]? = nil
+    ) -> (head: HTTPResponse, body: ByteBuffer) {
+        var headers = HTTPFields()
+        for (name, value) in WebServer.security { headers[name] = value }
+        // Whoever asked once over TLS is not to ask in plain text again.
+        if certificates != nil { headers[.strictTransportSecurity] = "max-age=31536000" }
+        headers[.server] = "Vedette"
+        headers[.date] = SystemClock().now().httpDate
+        if !answer.contentType.isEmpty { headers[.contentType] = answer.contentType }
+        for (name, value) in answer.headers { if let name = HTTPField.Name(name) { headers[name] = value } }
+        if answer.body.count >= WebServer.compressedFrom { headers[.vary] = "Accept-Encoding" }
+        if compressed != nil { headers[.contentEncoding] = "gzip" }
+        let body = ByteBuffer(bytes: compressed ?? answer.body)
+        if answer.status != 204 { headers[.contentLength] = "\(body.readableBytes)" }
+        return (HTTPResponse(status: HTTPResponse.Status(code: answer.status), headerFields: headers), body)
+    }
+
+    /// No page of ours has a script, loads anything, or belongs into another's frame; what it says is for its reader
+    /// alone.
+    private static let security: [(HTTPField.Name, String)] = [
+        (.xContentTypeOptions, "nosniff"), (HTTPField.Name("X-Frame-Options")!, "DENY"),
+        (HTTPField.Name("Referrer-Policy")!, "no-referrer"), (.cacheControl, "no-store"),
+        (
+            .contentSecurityPolicy,
+            "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; "
+                + "frame-ancestors 'none'; base-uri 'none'"
+        ),
+    ]
+}
+
+extension WebServer: MetricsSource {
+    /// Connections.
+    public func metrics() -> [MetricFamily] {
+        let (open, refused) = connections.figures
+        return [
+            MetricFamily(.gauge, "vedette_http_connections", "Connections of clients.", open),
+            MetricFamily(
+                .counter, "vedette_http_connections_refused_total", "Connections above web.limits.", refused),
+        ]
+    }
+}
+
+/// The kernel's `struct ucred`.
+private struct SocketCredentials: Sendable {
+    var process: Int32
+    var user: UInt32
+    var group: UInt32
 }
 
 /// Where a server listens.
@@ -132,23 +304,26 @@ public enum ListenAddress: Sendable, Hashable, CustomStringConvertible {
     case tcp(host: String, port: Int)
     /// A Unix socket's path, of at most 107 bytes.
     case unix(path: String)
+    /// A socket that systemd opened.
+    case inherited(InheritedSocket)
 
-    /// `host:port`, or the path.
+    /// `host:port`, the path, or the socket's name.
     public var description: String {
         switch self {
-        case .tcp(let host, let port): "\(host):\(port)"
+        case .tcp(let host, let port): "\(host.contains(":") ? "[\(host)]" : host):\(port)"
         case .unix(let path): path
+        case .inherited(let socket): "systemd's socket '\(socket.name)'"
         }
     }
 
-    fileprivate var bound: BindAddress {
+    var isUnix: Bool {
         switch self {
-        case .tcp(let host, let port): .hostname(host, port: port)
-        case .unix(let path): .unixDomainSocket(path: path)
+        case .tcp: false
+        case .unix: true
+        case .inherited(let socket): socket.isUnix
         }
     }
 }
-
 /// Why the server does not listen.
 public struct WebServerError: Error, Sendable, CustomStringConvertible {
     /// `host:port`.

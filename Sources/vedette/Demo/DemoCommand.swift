@@ -109,7 +109,8 @@ private final class DemoStage: Sendable {
     ) async throws -> Int {
         let (ports, found) = AsyncStream.makeStream(of: Int.self)
         let server = WebServer(
-            .tcp(host: "127.0.0.1", port: 0), executor: { [handlers] _ in handlers }, onListening: { found.yield($0) },
+            [.tcp(host: "127.0.0.1", port: 0)], executor: { [handlers] _ in handlers },
+            onListening: { ports in for port in ports { found.yield(port) } },
             handler: handler)
         group.addTask { try await server.run() }
         for await port in ports { return port }
@@ -204,7 +205,7 @@ private final class DemoStage: Sendable {
 
     private func tell(port: Int, until limit: Double, _ redis: DemoRedis?) async throws -> Bool {
         var client = Client()
-        client.url = "http://127.0.0.1:\(port)"
+        (client.url, client.tokenFile, client.caFile) = ("http://127.0.0.1:\(port)", nil, nil)
         var health: [String: String] = [:]
         var states: [String: String] = [:]
         var toldPages = 0

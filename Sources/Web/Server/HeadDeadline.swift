@@ -1,0 +1,68 @@
+internal import NIOCore
+internal import NIOHTTPTypes
+
+/// Closes a connection whose next request's head is not whole in time, counted from the connection's start, or from
+/// the first byte behind the last answer. It sees bytes; `HeadWatch`, behind the decoder, tells it of heads.
+final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let limit: TimeAmount
+    private var deadline: Scheduled<Void>?
+    private var isInHead = true
+
+    init(limit: TimeAmount) { self.limit = limit }
+
+    func handlerAdded(context: ChannelHandlerContext) { if context.channel.isActive { start(context) } }
+
+    func channelActive(context: ChannelHandlerContext) {
+        start(context)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        deadline?.cancel()
+        context.fireChannelInactive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if deadline == nil, isInHead { start(context) }
+        context.fireChannelRead(data)
+    }
+
+    private func start(_ context: ChannelHandlerContext) {
+        guard deadline == nil else { return }
+        let context = NIOLoopBound(context, eventLoop: context.eventLoop)
+        deadline = context.value.eventLoop.scheduleTask(in: limit) { context.value.close(promise: nil) }
+    }
+
+    fileprivate func headCame() {
+        isInHead = false
+        deadline?.cancel()
+        deadline = nil
+    }
+
+    fileprivate func answerWent() { isInHead = true }
+}
+
+/// Tells the deadline what the decoder and the answers say.
+final class HeadWatch: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+
+    private var deadline: HeadDeadline?
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        // It stands before this one in every pipeline that is made here.
+        deadline = try? context.pipeline.syncOperations.handler(type: HeadDeadline.self)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .head = unwrapInboundIn(data) { deadline?.headCame() }
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if case .end = unwrapOutboundIn(data) { deadline?.answerWent() }
+        context.write(data, promise: promise)
+    }
+}

@@ -1,0 +1,172 @@
+import Basics
+import Glibc
+import Model
+import Settings
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Web
+
+/// The server on loopback, with clients that a careful server must outlive.
+@Suite(.serialized) struct ServerTests {
+    /// Runs `body` beside a server on a free port, and stops it.
+    private func withServer(
+        _ settings: String = "{}", files: any FileSystem = SystemFiles(),
+        _ body: @Sendable (_ port: Int, WebServer) async throws -> Void
+    ) async throws {
+        let settings = try WebSettings(from: SettingsDocument(settings, file: "v.yaml").map())
+        let certificates = try settings.tls.map { try TLSCertificates($0, files: files) }
+        let (ports, found) = AsyncStream.makeStream(of: Int.self)
+        let threads = ThreadPoolExecutor(count: 1, name: "test-web")
+        let server = WebServer(
+            [.tcp(host: "127.0.0.1", port: 0)], limits: settings.limits, certificates: certificates,
+            executor: { _ in threads }, onListening: { found.yield($0[0]) }
+        ) { request in
+            .text("\(request.method) \(request.path) \(request.body.count) \(request.peer.text)\n")
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.run() }
+            for await port in ports {
+                try await body(port, server)
+                break
+            }
+            server.stop()
+            try await group.waitForAll()
+        }
+    }
+
+    @Test("a request and its answer, with the headers that guard a page") func plain() async throws {
+        try await withServer { port, _ in
+            let client = try Connection(port)
+            client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            let answer = client.read(until: "127.0.0.1\n")
+            #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n"))
+            for header in [
+                "X-Content-Type-Options: nosniff", "X-Frame-Options: DENY",
+                "Content-Security-Policy: default-src 'none'",
+                "Referrer-Policy: no-referrer", "Cache-Control: no-store",
+            ] { #expect(answer.contains(header), "\(header)") }
+            #expect(!answer.contains("Strict-Transport-Security"))
+            #expect(answer.hasSuffix("GET /x 0 127.0.0.1\n"))
+            client.send("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n")
+            let both = client.read(until: "GET /y 0 127.0.0.1\n")
+            #expect(both.contains("Content-Length: 20\r\n"))
+            #expect(!both.contains("HEAD /x 0"), "an answer to HEAD has no body")
+        }
+    }
+
+    @Test("a head that does not come, or comes a byte at a time, ends the connection; others are served") func slow()
+        async throws
+    {
+        try await withServer("limits: {header_timeout: 200ms}") { port, _ in
+            let silent = try Connection(port)
+            let half = try Connection(port)
+            half.send("GET /x HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+            let other = try Connection(port)
+            other.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
+            #expect(silent.read(until: nil).isEmpty)
+            #expect(half.read(until: nil).isEmpty)
+            // One that was answered may be idle, and not begin another head for ever.
+            other.send("GET /y HT")
+            #expect(other.read(until: nil).isEmpty)
+        }
+    }
+
+    @Test("a body that is too long or does not come is refused, and the connection ends") func bodies() async throws {
+        try await withServer("limits: {body_bytes: 1KB, body_timeout: 200ms}") { port, _ in
+            let long = try Connection(port)
+            long.send(
+                "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + String(repeating: "x", count: 5000))
+            #expect(long.read(until: "bytes\n").hasPrefix("HTTP/1.1 413"))
+            let absent = try Connection(port)
+            absent.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
+            #expect(absent.read(until: "within 200ms\n").hasPrefix("HTTP/1.1 408"))
+        }
+    }
+
+    @Test("a head that is too long is refused", arguments: [(1, 100_000), (500, 10)]) func heads(
+        count: Int, length: Int
+    ) async throws {
+        try await withServer { port, _ in
+            let client = try Connection(port)
+            let headers = (0..<count).map { "X-\($0): \(String(repeating: "x", count: length))\r\n" }.joined()
+            client.send("GET /x HTTP/1.1\r\nHost: a\r\n\(headers)\r\n")
+            #expect(!client.read(until: nil).contains("200 OK"))
+        }
+    }
+
+    @Test("a header that holds a line break adds none") func injection() async throws {
+        try await withServer { port, _ in
+            let client = try Connection(port)
+            client.send("GET /x%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: a\r\n\r\n")
+            let answer = client.read(until: "127.0.0.1\n")
+            #expect(!answer.contains("X-Evil: yes\r\n"))
+        }
+    }
+
+    @Test("connections above the limit are turned away, and there is room again when others end") func connections()
+        async throws
+    {
+        try await withServer("limits: {connections: 2}") { port, server in
+            func isServed(_ client: Connection) -> Bool {
+                client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+                return client.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200")
+            }
+            let first = try Connection(port)
+            #expect(isServed(first))
+            let second = try Connection(port)
+            #expect(isServed(second))
+            #expect(!isServed(try Connection(port)))
+            first.close()
+            // The end of the first is seen by the server at some moment; each try is a connection of its own.
+            var tries = 0
+            while !isServed(try Connection(port)), tries < 1000 { tries += 1 }
+            #expect(tries < 1000)
+            #expect(server.metrics().first { $0.name == "vedette_http_connections_refused_total" } != nil)
+        }
+    }
+}
+
+/// A blocking client.
+private final class Connection: @unchecked Sendable {
+    private let descriptor: Int32
+
+    init(_ port: Int) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe connect(descriptor, $0, size) }
+        }
+        guard result == 0 else { throw FileError(operation: "connect", path: "127.0.0.1:\(port)", code: errno) }
+        // A test that would wait for ever fails in place of that.
+        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    deinit { close() }
+    func close() { _ = Glibc.close(descriptor) }
+
+    func send(_ text: String) {
+        let bytes = Array(text.utf8)
+        _ = unsafe Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+    }
+
+    /// What comes until it ends with `mark`, or until the other side closes; a time-out is told in the text.
+    func read(until mark: String?) -> String {
+        var text = ""
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = unsafe recv(descriptor, &buffer, buffer.count, 0)
+            if count < 0, errno == EAGAIN { return text + "(nothing came)" }
+            guard count > 0 else { return text }
+            text += String(decoding: buffer[..<count], as: UTF8.self)
+            if let mark, text.hasSuffix(mark) { return text }
+        }
+    }
+}
