@@ -148,6 +148,8 @@ public final class Vedette: Sendable {
             world.log.write(
                 LogEvent(.error, "log-unreadable", "\(failure); samples of earlier runs are missing from there on"))
         }
+        // Half of the program is there for the start alone.
+        releaseFreedMemory()
     }
 
     func warn(of settings: DaemonSettings) {
