@@ -23,7 +23,11 @@ struct JournalPlace: Hashable, Sendable {
     init(offset: Int, _ value: Span<UInt8>) {
         var code = CRC32C()
         unsafe code.add(value.bytes)
-        (start, length, self.code) = (UInt32(offset), UInt32(value.count), code.value)
+        self.init(offset: offset, count: value.count, code: code.value)
+    }
+
+    init(offset: Int, count: Int, code: UInt32) {
+        (start, length, self.code) = (UInt32(offset), UInt32(count), code)
     }
 }
 
@@ -122,7 +126,11 @@ struct JournalSnapshotWriter {
     mutating func add(_ entry: JournalEntry, _ value: ArraySlice<UInt8>) throws(FileError) -> JournalPlace {
         JournalEncoder.append(table: entry.table, key: entry.key, value: value, to: &piece)
         let first = piece.count - value.count
-        let place = JournalPlace(offset: offset + first, piece.span.extracting(first..<piece.count))
+        let place =
+            switch entry.slot {
+            case .file(let old): JournalPlace(offset: offset + first, count: old.count, code: old.code)
+            case .memory(let bytes): JournalPlace(offset: offset + first, bytes.span)
+            }
         if piece.count >= JournalSnapshotWriter.pieceBytes { try flush() }
         return place
     }
