@@ -23,12 +23,14 @@ public struct CRC32C: Sendable {
     public mutating func add(_ bytes: RawSpan) {
         let before = state
         state = unsafe bytes.withUnsafeBytes { buffer in
-            guard vedette_has_crc32c() == 1 else { return unsafe CRC32C.byTable(before, buffer) }
+            guard CRC32C.isHelped else { return unsafe CRC32C.byTable(before, buffer) }
             guard let base = buffer.baseAddress else { return before }
             return unsafe vedette_crc32c(before, base.assumingMemoryBound(to: UInt8.self), buffer.count)
         }
     }
 
+    /// Whether the processor helps; asked once, since a virtual machine may take microseconds to answer.
+    private static let isHelped = vedette_has_crc32c() == 1
     private static let table: [UInt32] = (0..<256).map { index in
         (0..<8).reduce(UInt32(index)) { code, _ in code & 1 == 1 ? code >> 1 ^ 0x82F6_3B78 : code >> 1 }
     }

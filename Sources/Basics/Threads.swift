@@ -104,8 +104,12 @@ public func tuneAllocator() {
     vedette_fix_threshold(1 << 20)
 }
 
-/// Gives freed memory back to the system: after a burst, when it will not be needed soon. Cost: milliseconds.
-public func releaseFreedMemory() { vedette_trim_memory() }
+/// Gives freed memory back to the system, and the pages of the program itself: after a burst, when they will not be
+/// needed soon. What is used again of the program is mapped again, from the page cache. Cost: milliseconds.
+public func releaseFreedMemory() {
+    vedette_trim_memory()
+    vedette_drop_program_pages()
+}
 
 /// How many processors the process may use; at least 1.
 public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }

@@ -2,6 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <link.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
 #include <poll.h>
@@ -26,6 +29,22 @@ static inline void vedette_limit_arenas(int count) { mallopt(-8 /* M_ARENA_MAX *
 static inline void vedette_fix_threshold(int bytes) { mallopt(-3 /* M_MMAP_THRESHOLD */, bytes); }
 extern int malloc_trim(size_t keep);
 static inline void vedette_trim_memory(void) { malloc_trim(0); }
+// What of the program is mapped and was never written (what the loader relocates stands elsewhere): it is in the file,
+// and comes back from there, sixteen pages at a time, when it is used.
+#undef p_type  // <resolv.h> has another.
+static inline void vedette_drop_program_pages(void) {
+    const ElfW(Phdr) *parts = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+    unsigned long count = getauxval(AT_PHNUM), page = getauxval(AT_PAGESZ);
+    const char *base = 0;
+    for (unsigned long i = 0; i < count; i++)
+        if (parts[i].p_type == PT_PHDR) base = (const char *)parts - parts[i].p_vaddr;
+    for (unsigned long i = 0; base && i < count; i++) {
+        if (parts[i].p_type != PT_LOAD || parts[i].p_flags & PF_W) continue;
+        uintptr_t start = (uintptr_t)base + parts[i].p_vaddr, end = (start + parts[i].p_memsz) & ~(page - 1);
+        start = (start + page - 1) & ~(page - 1);
+        if (start < end) madvise((void *)start, end - start, MADV_DONTNEED);
+    }
+}
 static inline int vedette_name_thread(const char *name) { return prctl(PR_SET_NAME, name); }
 
 // Columns of the terminal behind a descriptor; 0 when there is none.

@@ -161,6 +161,8 @@ public final class Vedette: Sendable {
             world.log.write(
                 LogEvent(.error, "log-unreadable", "\(failure); samples of earlier runs are missing from there on"))
         }
+        // Half of the program is there for the start alone.
+        releaseFreedMemory()
     }
 
     func warn(of settings: DaemonSettings) {
@@ -299,6 +301,7 @@ public final class Vedette: Sendable {
         var facts = RuntimeFacts()
         (facts.isReloadGood, facts.reloadedAt) = reload.withLock { ($0.isGood, $0.at) }
         facts.corruptions = journal.recovery.damagedRecords + store.replay.report.repairs.count
+        facts.corruptions += journal.figures.lostEntries
         facts.retention = DurationText.format(settings.withLock { $0.storage.maximumAge })
         facts.threads = ProcessFigures.threads(files: world.files)
         facts.processors = processorCount()

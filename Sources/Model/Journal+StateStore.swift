@@ -23,6 +23,9 @@ extension Journal: MetricsSource {
             MetricFamily(
                 .gauge, "vedette_journal_volatile", "1 while some state is in memory alone.", figures.isVolatile ? 1 : 0
             ),
+            MetricFamily(
+                .counter, "vedette_journal_lost_entries_total",
+                "Values that the journal's file did not give back as they were written.", figures.lostEntries),
             MetricFamily(.gauge, "vedette_journal_bytes", "Bytes used in the journal's file.", figures.usedBytes),
         ]
     }

@@ -20,8 +20,12 @@ extension Dispatcher {
             figures.received.add(["status": status], count)
         }
         figures.invalid.add(invalid)
-        accept(alerts, committing: [])
+        // What is written of them stands in memory among them: of fewer at a time, the holes it leaves are filled again.
+        for first in stride(from: 0, to: alerts.count, by: Dispatcher.receivedAtOnce) {
+            accept(Array(alerts[first..<min(first + Dispatcher.receivedAtOnce, alerts.count)]), committing: [])
+        }
     }
+    private static let receivedAtOnce = 2000
 
     /// Everything that decides, as it stands.
     public func alerting() -> AlertGroups { groups }

@@ -62,6 +62,8 @@ extension Dispatcher {
             isNeeded = true
         }
         guard isNeeded else { return nil }
+        // What the group held back then it has ended since, or ends itself.
+        notification.leavesOpen = false
         // Each replay has its own: what closed an earlier one is not the same page.
         notification.id += "-end-\(now.milliseconds)"
         notification.reason = notification.isFiring ? .someResolved : .allResolved
@@ -104,7 +106,7 @@ extension DeadLetter {
     /// Whether it tells the end of all that another one tells to fire.
     fileprivate func closes(_ other: DeadLetter) -> Bool {
         let (end, begin) = (entry.notification, other.entry.notification)
-        guard entry.channelID == other.entry.channelID, end.groupID == begin.groupID, !end.isFiring else {
+        guard entry.channelID == other.entry.channelID, end.groupID == begin.groupID, end.endsGroup else {
             return false
         }
         // An owed end knows no more than its group.

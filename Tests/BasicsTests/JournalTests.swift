@@ -113,4 +113,74 @@ import Testing
         #expect(again.recovery.damagedRecords == 1)
         #expect(again.entries(of: "t").count == 5)
     }
+
+    @Test("more than one piece is copied from file to file, and read again") func large() throws {
+        let files = MemoryFiles()
+        let journal = try Journal(directory: "j", files: files, reservedBytes: 4096)
+        var expected: [String: [UInt8]] = [:]
+        for round in 0..<3 {
+            let changes = (0..<1500).map { number in
+                StateChange(
+                    table: "t", key: "\(number)",
+                    value: number % 7 == round ? nil : Array("\(round)".utf8) + [UInt8](repeating: 1, count: number))
+            }
+            for change in changes { expected[change.key] = change.value }
+            #expect(journal.commit(changes) == .durable)
+        }
+        #expect(
+            journal.commit([StateChange(table: "t", key: "x", value: [UInt8](repeating: 2, count: 900_000))])
+                == .durable)
+        expected["x"] = [UInt8](repeating: 2, count: 900_000)
+        #expect(journal.entries(of: "t") == expected)
+        #expect(journal.figures.turns > 1)
+        for _ in 0..<2 {
+            let again = try Journal(directory: "j", files: files.afterKill(), reservedBytes: 4096)
+            #expect(again.entries(of: "t") == expected)
+        }
+    }
+
+    @Test("a value that the file does not give back is left out and counted; the rest outlives it") func rot() throws {
+        let files = MemoryFiles()
+        let journal = try Journal(directory: "j", files: files, reservedBytes: 600)
+        for number in 0..<3 {
+            journal.commit([StateChange(table: "t", key: "\(number)", value: Array(repeating: 9, count: 20))])
+        }
+        // An empty snapshot, and the second record's value: after its head, two texts of a byte and three lengths.
+        files.flipBit(of: "j/b.journal", at: 32 + (12 + 34) + 12 + 14 + 5)
+        #expect(journal.entries(of: "t").keys.sorted() == ["0", "2"])
+        #expect(journal.figures.lostEntries == 1)
+        let turns = journal.figures.turns
+        while journal.figures.turns == turns {
+            #expect(journal.commit([StateChange(table: "t", key: "x", value: [1])]) == .durable)
+        }
+        #expect(journal.entries(of: "t").keys.sorted() == ["0", "2", "x"])
+        #expect(journal.figures.lostEntries == 2)
+        let again = try Journal(directory: "j", files: files.afterKill(), reservedBytes: 600)
+        #expect(again.entries(of: "t") == journal.entries(of: "t"))
+        #expect(again.recovery.damagedRecords == 0 && again.recovery.tornBytes == 0)
+    }
+
+    @Test("a turn that cannot read what it copies loses nothing: the file stays, and the answer says so")
+    func unreadable() throws {
+        let files = MemoryFiles()
+        let journal = try open(files)
+        journal.commit(change(0))
+        files.setFailure { operation, _ in operation == "read" ? EIO : nil }
+        var count = 1
+        var answers: Set<Durability> = []
+        while !journal.figures.isVolatile {
+            answers = [journal.commit(change(count))]
+            count += 1
+        }
+        answers.insert(journal.commit(change(count)))
+        count += 1
+        #expect(answers == [.volatile(reason: "read j/b.journal: Input/output error")])
+        files.setFailure(nil)
+        #expect(tables(of: journal) == state(after: count))
+        // What was acknowledged is in the file that stayed.
+        #expect(tables(of: try open(files.afterKill())) == state(after: count - 2))
+        #expect(journal.commit(change(count)) == .durable)
+        #expect(tables(of: try open(files.afterKill())) == state(after: count + 1))
+        #expect(journal.figures.failures == 2 && journal.figures.lostEntries == 0)
+    }
 }

@@ -120,4 +120,44 @@ import Transport
         world.executor.run(for: 61_000)
         #expect(world.store.entries(of: "notifying.threads").isEmpty)
     }
+
+    @Test("a replay of what was told beside something silenced leaves nothing behind", arguments: [false, true])
+    func besideSilenced(withEnd: Bool) throws {
+        let receivers = Receivers([:])
+        let text = """
+            route: {receiver: c, group_by: [alertname], group_wait: 1s, group_interval: 60s}
+            receivers: [{name: c, webhook_configs: [{url: "http://c/"}]}]
+            """
+        let world = try World(text, receivers.answer)
+        func post(_ number: String, from began: Double, isOver: Bool = false) {
+            world.post(alert("A", ["i": number], from: began, to: isOver ? world.executor.now().seconds : nil))
+        }
+        func refuse(_ isRefused: Bool) {
+            let refusal = FakeTransport.Answer.response(HTTPResponse(status: 410), after: 10)
+            receivers.answers.withLock { $0 = isRefused ? ["http://c/": refusal] : [:] }
+        }
+        let began = world.executor.now().seconds
+        post("1", from: began)
+        world.executor.run(for: 2000)
+        try silence(world, "i", "1")
+        refuse(true)
+        post("2", from: began)
+        world.executor.run(for: 61_000)
+        if !withEnd { refuse(false) }
+        post("2", from: began, isOver: true)
+        world.executor.run(for: 61_000)
+        refuse(false)
+        post("1", from: began, isOver: true)
+        world.executor.run(for: 61_000)
+        #expect(world.store.entries(of: "notifying.threads").keys.filter { $0.contains("\"A\"") } == [])
+        let letters = try #require(world.ask { await $0.snapshot().deadLetters })
+        #expect(letters.count { $0.entry.title.contains(" A") } == (withEnd ? 2 : 1))
+        #expect(world.ask { await $0.replayAll() } == letters.count)
+        world.executor.run(for: 5000)
+        let last = told(world, "c").suffix(withEnd ? 3 : 2)
+        #expect(last.first == "2 firing" && Set(last.dropFirst()) == ["2 resolved"])
+        world.executor.run(for: 130_000)
+        let left = world.store.entries(of: "notifying.threads").keys.filter { $0.contains("\"A\"") }
+        #expect(left == [])
+    }
 }

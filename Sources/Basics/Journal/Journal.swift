@@ -8,8 +8,12 @@ internal import Synchronization
 /// commit nor a turn while the state fits. Checksums are seeded with the file's turn: what is left of an earlier turn
 /// never passes for a record of this one.
 ///
+/// In memory is only where each value stands in the active file, and its checksum; a turn copies the values from file to
+/// file. One that is not what was written is left out and counted: the rest is not to be lost for it.
+///
 /// A commit that the disk refuses is kept in memory and written with the next that succeeds (as a fresh snapshot), and
-/// the answer says so: a page is not held back by a broken disk.
+/// the answer says so: a page is not held back by a broken disk. A turn that cannot read what it copies is such a
+/// commit, and the active file stays.
 public final class Journal: Sendable {
     /// `table` → `key` → bytes.
     public typealias Tables = [String: [String: [UInt8]]]
@@ -28,6 +32,8 @@ public final class Journal: Sendable {
     public struct Figures: Hashable, Sendable {
         /// Commits, commits kept in memory alone, turns.
         public var commits = 0, failures = 0, turns = 0
+        /// Values that the active file did not give back as they were written.
+        public var lostEntries = 0
         /// Bytes used in the active file, and of them the snapshot.
         public var usedBytes = 0, snapshotBytes = 0
         /// Whether some change is in memory alone.
@@ -35,7 +41,7 @@ public final class Journal: Sendable {
     }
 
     struct State: ~Copyable {
-        var tables: Tables = [:]
+        var index: JournalIndex = [:]
         var files: [any File]
         var active = 0
         var turn: UInt64 = 0
@@ -62,7 +68,7 @@ public final class Journal: Sendable {
             if content.turn > best?.content.turn ?? 0 { best = (content, index) }
         }
         if let best {
-            (state.tables, state.turn, state.active) = (best.content.tables, best.content.turn, best.index)
+            (state.index, state.turn, state.active) = (best.content.index, best.content.turn, best.index)
         }
         recovery = best?.content.recovery ?? Recovery()
         minimumBytes = reservedBytes
@@ -72,8 +78,24 @@ public final class Journal: Sendable {
         self.state = Mutex(state)
     }
 
-    /// The entries of a table.
-    public func entries(of table: String) -> [String: [UInt8]] { state.withLock { $0.tables[table] ?? [:] } }
+    /// The entries of a table, read from the file; those that it does not give back are left out and counted.
+    public func entries(of table: String) -> [String: [UInt8]] {
+        state.withLock { state in
+            var reader = JournalReader(state.files[state.active])
+            var found: [String: [UInt8]] = [:]
+            let entries = JournalEntry.all([table: state.index[table] ?? [:]])
+            found.reserveCapacity(entries.count)
+            for entry in entries {
+                // Of what the disk refuses nothing is lost yet: the file has it, should it be read again.
+                if let value = try? reader.value(entry.slot), value.isIntact {
+                    found[entry.key] = Array(value.bytes)
+                } else {
+                    state.figures.lostEntries += 1
+                }
+            }
+            return found
+        }
+    }
 
     /// Figures to show.
     public var figures: Figures { state.withLock { $0.figures } }
@@ -82,18 +104,21 @@ public final class Journal: Sendable {
     /// all of them are there or none. Cost: one write and one `fdatasync`.
     public func commit(_ changes: [(table: String, key: String, value: [UInt8]?)]) -> FileError? {
         state.withLock { state in
-            for change in changes { state.tables[change.table, default: [:]][change.key] = change.value }
             state.figures.commits += 1
             do throws(FileError) {
-                if state.figures.isVolatile {
+                var isWritten = false
+                if !state.figures.isVolatile {
+                    isWritten = try Journal.write(changes, to: &state, minimumBytes: minimumBytes)
+                }
+                if !isWritten {
+                    Journal.keep(changes, in: &state)
                     try Journal.turn(&state, minimumBytes: minimumBytes)
-                } else {
-                    try Journal.write(changes, to: &state, minimumBytes: minimumBytes)
                 }
                 state.figures.isVolatile = false
                 return nil
             } catch {
                 // What the file holds behind `end` is unknown now: the next success starts the other file afresh.
+                Journal.keep(changes, in: &state)
                 state.figures.isVolatile = true
                 state.figures.failures += 1
                 return error
@@ -101,15 +126,23 @@ public final class Journal: Sendable {
         }
     }
 
+    /// Keeps changes in memory until the next turn.
+    private static func keep(
+        _ changes: [(table: String, key: String, value: [UInt8]?)], in state: inout State
+    ) {
+        for change in changes { state.index[change.table, default: [:]][change.key] = change.value.map { .memory($0) } }
+    }
+
+    /// Appends a record to the active file; false when it has no room.
     private static func write(
         _ changes: [(table: String, key: String, value: [UInt8]?)], to state: inout State, minimumBytes: Int
-    ) throws(FileError) {
+    ) throws(FileError) -> Bool {
         let count = changes.reduce(0) {
             $0 + JournalEncoder.count(table: $1.table, key: $1.key, value: $1.value)
         }
         let end = state.end + JournalContent.recordHeaderCount + count
-        if end > max(minimumBytes, 2 * state.figures.snapshotBytes) {
-            return try turn(&state, minimumBytes: minimumBytes)
+        guard end <= min(max(minimumBytes, 2 * state.figures.snapshotBytes), JournalPlace.fileLimit) else {
+            return false
         }
         var encoder = JournalEncoder(payloadBytes: count)
         for change in changes { encoder.add(table: change.table, key: change.key, value: change.value) }
@@ -117,30 +150,55 @@ public final class Journal: Sendable {
         let file = state.files[state.active]
         try unsafe file.write(record.span.bytes, at: state.end)
         try file.synchronize()
+        var offset = state.end + JournalContent.recordHeaderCount
+        for change in changes {
+            let count = JournalEncoder.count(table: change.table, key: change.key, value: change.value)
+            offset += count
+            state.index[change.table, default: [:]][change.key] = change.value.map { value in
+                .file(JournalPlace(offset: offset - value.count, value.span))
+            }
+        }
         state.end += record.count
         state.figures.usedBytes = state.end
+        return true
     }
 
-    /// Writes a snapshot of all entries to the other file and makes that one the active one.
+    /// Copies all entries to the other file, as its snapshot, and makes that one the active one. O(1) in memory but for
+    /// the new places.
     private static func turn(_ state: inout State, minimumBytes: Int) throws(FileError) {
         let next = 1 - state.active
-        let file = state.files[next]
         let turn = state.turn + 1
-        var count = 0
-        for (table, entries) in state.tables {
-            for (key, value) in entries { count += JournalEncoder.count(table: table, key: key, value: value) }
+        var entries = JournalEntry.all(state.index)
+        while true {
+            var writer = JournalSnapshotWriter(
+                state.files[next], turn: turn, payloadBytes: entries.reduce(0) { $0 + $1.count })
+            try writer.reserve(minimumBytes)
+            var reader = JournalReader(state.files[state.active])
+            var damaged: Set<Int> = []
+            var places: [JournalPlace] = []
+            places.reserveCapacity(entries.count)
+            for (number, entry) in entries.enumerated() {
+                let value = try reader.value(entry.slot)
+                if !value.isIntact { damaged.insert(number) }
+                places.append(try writer.add(entry, value.bytes))
+            }
+            guard damaged.isEmpty else {
+                // Its length was told ahead of it, so the snapshot is begun again without them.
+                for number in damaged { state.index[entries[number].table]?[entries[number].key] = nil }
+                state.figures.lostEntries += damaged.count
+                entries = JournalEntry.all(state.index)
+                continue
+            }
+            let end = try writer.finish()
+            // Made anew, the tables give back the room of what is gone.
+            var index: JournalIndex = [:]
+            for (table, slots) in state.index { index[table] = Dictionary(minimumCapacity: slots.count) }
+            state.index = [:]
+            for (entry, place) in zip(entries, places) { index[entry.table]?[entry.key] = .file(place) }
+            (state.index, state.active, state.turn, state.end) = (index, next, turn, end)
+            state.figures.turns += 1
+            (state.figures.usedBytes, state.figures.snapshotBytes) = (end, end)
+            return
         }
-        // The order of the entries means nothing.
-        var encoder = JournalEncoder(after: JournalContent.header(turn: turn), payloadBytes: count)
-        for (table, entries) in state.tables {
-            for (key, value) in entries { encoder.add(table: table, key: key, value: value) }
-        }
-        let content = encoder.record(kind: .snapshot, turn: turn)
-        if 2 * content.count > minimumBytes { try file.preallocate(to: 2 * content.count) }
-        try unsafe file.write(content.span.bytes, at: 0)
-        try file.synchronize()
-        (state.active, state.turn, state.end) = (next, turn, content.count)
-        state.figures.turns += 1
-        (state.figures.usedBytes, state.figures.snapshotBytes) = (content.count, content.count)
     }
 }

@@ -10,7 +10,7 @@ internal import Glibc
 /// a snapshot; a file whose snapshot is not whole does not count.
 struct JournalContent {
     var turn: UInt64
-    var tables: Journal.Tables = [:]
+    var index: JournalIndex = [:]
     var recovery = Journal.Recovery()
 
     static let magic = Array("VEDJRNL1".utf8)
@@ -35,7 +35,7 @@ struct JournalContent {
         else { return nil }
         turn = bytes.littleEndian(at: 8, as: UInt64.self)
         guard let snapshot = record(in: bytes, at: Self.headerCount), snapshot.kind == .snapshot,
-            apply(bytes[snapshot.payload])
+            apply(snapshot.payload, of: bytes)
         else { return nil }
         applyChanges(in: bytes, from: snapshot.payload.upperBound)
     }
@@ -43,7 +43,7 @@ struct JournalContent {
     private mutating func applyChanges(in bytes: [UInt8], from start: Int) {
         var offset = start
         while offset < bytes.count {
-            if let found = record(in: bytes, at: offset), found.kind == .changes, apply(bytes[found.payload]) {
+            if let found = record(in: bytes, at: offset), found.kind == .changes, apply(found.payload, of: bytes) {
                 recovery.records += 1
                 offset = found.payload.upperBound
                 continue
@@ -90,39 +90,73 @@ struct JournalContent {
         return (kind, start..<start + count)
     }
 
-    private mutating func apply(_ payload: ArraySlice<UInt8>) -> Bool {
-        var decoder = JournalDecoder(rest: payload)
+    private mutating func apply(_ payload: Range<Int>, of bytes: [UInt8]) -> Bool {
+        var decoder = JournalDecoder(rest: bytes[payload])
         while !decoder.rest.isEmpty {
             guard let table = decoder.text(), let key = decoder.text(), let value = decoder.value() else {
                 return false
             }
-            tables[table, default: [:]][key] = value.bytes
+            // A slice counts as its file does.
+            index[table, default: [:]][key] = value.range.map { range in
+                .file(JournalPlace(offset: range.lowerBound, bytes.span.extracting(range)))
+            }
         }
         return true
     }
 }
 
+/// A record's first bytes; the payload is added as it comes.
+struct JournalRecordHead {
+    private let front: [UInt8]
+    private var code: CRC32C
+
+    init(kind: JournalContent.Kind, turn: UInt64, payloadBytes: Int) {
+        var front: [UInt8] = []
+        front.appendLittleEndian(JournalContent.mark)
+        front.appendLittleEndian(kind.rawValue)
+        front.appendLittleEndian(UInt32(payloadBytes))
+        self.front = front
+        code = CRC32C(seed: UInt32(truncatingIfNeeded: turn))
+        unsafe code.add(front.span.extracting(2..<8).bytes)
+    }
+
+    mutating func add(_ payload: RawSpan) { code.add(payload) }
+
+    /// Once all of the payload was added.
+    var bytes: [UInt8] {
+        var bytes = front
+        bytes.appendLittleEndian(code.value)
+        return bytes
+    }
+}
+
 /// Builds a record, in place: a commit may hold a hundred thousand entries.
 struct JournalEncoder {
-    /// What is before the record, the record's head still empty, and the payload.
+    /// The record's head, still empty, and the payload.
     private var bytes: [UInt8]
-    private let start: Int
 
     /// - Parameter payloadBytes: The payload's length, see `count`.
-    init(after prefix: [UInt8] = [], payloadBytes: Int) {
+    init(payloadBytes: Int) {
         bytes = []
-        bytes.reserveCapacity(prefix.count + JournalContent.recordHeaderCount + payloadBytes)
-        bytes += prefix
-        start = prefix.count
+        bytes.reserveCapacity(JournalContent.recordHeaderCount + payloadBytes)
         bytes += [UInt8](repeating: 0, count: JournalContent.recordHeaderCount)
     }
 
     /// How long an entry is.
     static func count(table: String, key: String, value: [UInt8]?) -> Int {
-        12 + table.utf8.count + key.utf8.count + (value?.count ?? 0)
+        count(table: table, key: key, valueBytes: value?.count ?? 0)
+    }
+
+    static func count(table: String, key: String, valueBytes: Int) -> Int {
+        12 + table.utf8.count + key.utf8.count + valueBytes
     }
 
     mutating func add(table: String, key: String, value: [UInt8]?) {
+        JournalEncoder.append(table: table, key: key, value: value.map { $0[...] }, to: &bytes)
+    }
+
+    /// Appends an entry, the value last.
+    static func append(table: String, key: String, value: ArraySlice<UInt8>?, to bytes: inout [UInt8]) {
         for text in [table, key] {
             bytes.appendLittleEndian(UInt32(text.utf8.count))
             bytes += text.utf8
@@ -131,18 +165,13 @@ struct JournalEncoder {
         if let value { bytes += value }
     }
 
-    /// The prefix and the record.
+    /// The record.
     consuming func record(kind: JournalContent.Kind, turn: UInt64) -> [UInt8] {
-        let payload = start + JournalContent.recordHeaderCount
-        var head: [UInt8] = []
-        head.appendLittleEndian(JournalContent.mark)
-        head.appendLittleEndian(kind.rawValue)
-        head.appendLittleEndian(UInt32(bytes.count - payload))
-        var code = CRC32C(seed: UInt32(truncatingIfNeeded: turn))
-        unsafe code.add(head.span.extracting(2..<8).bytes)
-        unsafe code.add(bytes.span.extracting(payload..<bytes.count).bytes)
-        head.appendLittleEndian(code.value)
-        for (place, byte) in head.enumerated() { bytes[start + place] = byte }
+        let payload = JournalContent.recordHeaderCount
+        var head = JournalRecordHead(kind: kind, turn: turn, payloadBytes: bytes.count - payload)
+        unsafe head.add(bytes.span.extracting(payload..<bytes.count).bytes)
+        let front = head.bytes
+        for (place, byte) in front.enumerated() { bytes[place] = byte }
         return bytes
     }
 }
@@ -167,9 +196,11 @@ private struct JournalDecoder {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    mutating func value() -> (bytes: [UInt8]?, Void)? {
+    mutating func value() -> (range: Range<Int>?, Void)? {
         guard let count = count() else { return nil }
         if count == .max { return (nil, ()) }
-        return bytes(count).map { ($0, ()) }
+        guard count <= rest.count else { return nil }
+        defer { rest = rest.dropFirst(Int(count)) }
+        return (rest.startIndex..<rest.startIndex + Int(count), ())
     }
 }
