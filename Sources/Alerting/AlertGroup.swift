@@ -127,10 +127,11 @@ public struct AlertGroup: Sendable, Hashable {
         _ alert: Alert, groupWait: Milliseconds, flapping: Flapping, history: [Timestamp], opening: Timestamp,
         now: Timestamp, earliestFlush: inout Timestamp, _ batch: inout Batch
     ) {
-        let isNews = take(alert, groupWait: groupWait, flapping: flapping, history: history, now: now)
+        let news = take(alert, groupWait: groupWait, flapping: flapping, history: history, now: now)
         hold(until: opening)
         earliestFlush = min(earliestFlush, nextFlush)
-        guard isNews else { return }
+        guard news != .none else { return }
+        if news != .changed { batch.turns.append(AlertTurn(alert: alert, isFiring: news == .began)) }
         let hasPast = members[alert.labels]?.ended.isEmpty == false
         batch.add(memberChange(alert.labels), replacing: hasPast)
     }
@@ -138,6 +139,7 @@ public struct AlertGroup: Sendable, Hashable {
     /// The changes that a list of alerts makes.
     struct Batch {
         var changes: [StateChange] = []
+        var turns: [AlertTurn] = []
         private var places: [String: Int] = [:]
 
         /// Adds a change, in place of an earlier one of its key when `replacing`: of a list that tells many episodes of
@@ -153,28 +155,31 @@ public struct AlertGroup: Sendable, Hashable {
         }
     }
 
-    /// Takes an alert as it now is; whether that must be journalled. `history` tells when earlier episodes began.
+    /// What an alert as it now is says that was not known. All but the first must be journalled.
+    enum News { case none, changed, began, ended }
+
+    /// Takes an alert as it now is. `history` tells when earlier episodes began.
     mutating func take(
         _ alert: Alert, groupWait: Milliseconds, flapping: Flapping, history: [Timestamp], now: Timestamp
-    ) -> Bool {
+    ) -> News {
         if !hasFlushed, !alert.isResolved(at: now), alert.startsAt + groupWait < now { nextFlush = min(nextFlush, now) }
         guard var member = members[alert.labels] else {
             // Over and unknown: its end was told already, since a firing always comes first.
-            guard !alert.isResolved(at: now), !isRetired else { return false }
+            guard !alert.isResolved(at: now), !isRetired else { return .none }
             var member = Member(alert: alert, updatedAt: now)
             member.flap = flapping.begin(history, alert, now: now)
             members[alert.labels] = member
-            return true
+            return .began
         }
         let old = member
         member.updatedAt = now
         guard old.alert != alert else {
             members[alert.labels]?.updatedAt = now
-            return false
+            return .none
         }
         let isNewEpisode = old.isResolved(at: now) && (old.alert.endsAt.map { $0 <= alert.startsAt } ?? false)
         if isNewEpisode {
-            guard !isRetired else { return false }
+            guard !isRetired else { return .none }
             member.alert = alert
             if member.flap != nil {
                 member.flap?.begin(now: now)
@@ -194,7 +199,9 @@ public struct AlertGroup: Sendable, Hashable {
         let isSame = member.alert.startsAt == old.alert.startsAt && AlertGroup.isMerelyLonger(old, member, now: now)
         member.isDirty = isSame
         members[alert.labels] = member
-        return !isSame
+        if isNewEpisode { return .began }
+        if member.isOver, !old.isResolved(at: now) { return .ended }
+        return isSame ? .none : .changed
     }
 
     /// Whether nothing changed but when it ends unless it is told again. A sender moves that every minute; after a

@@ -22,6 +22,7 @@ public struct AlertGroups: Sendable {
     private var retiredPlaces: [Labels: Set<String>] = [:]
     /// Alerts that are over.
     private var record = AlertRecord()
+    private var turns: [AlertTurn] = []
     /// When episodes that are over began, for alerts that flap; what is older than the window is let go.
     private var history: [Labels: [Timestamp]] = [:]
     private var earliestFlush = Timestamp.distantFuture
@@ -81,7 +82,20 @@ public struct AlertGroups: Sendable {
                 take(alert, into: id, groupWait: 0, now: now, &batch)
             }
         }
+        note(batch.turns)
         return batch.changes
+    }
+
+    /// What began and ended since it was last asked, each once, and how many more there were than are kept.
+    public mutating func takeTurns() -> [AlertTurn] {
+        defer { turns = [] }
+        return turns
+    }
+
+    private mutating func note(_ fresh: [AlertTurn]) {
+        for turn in fresh.prefix(AlertTurn.limit - min(AlertTurn.limit, turns.count)) where turns.last != turn {
+            turns.append(turn)
+        }
     }
 
     private mutating func take(
@@ -153,6 +167,8 @@ public struct AlertGroups: Sendable {
         }
         remember(flush.over, now: now)
         changes += record.add(flush.over)
+        // Those that were told as over stand there already.
+        note(flush.over.filter(\.endsByTimeout).map { AlertTurn(alert: $0, isFiring: false) })
         for labels in flush.changed { changes.append(group.memberChange(labels)) }
         if group.members.isEmpty {
             if let route = settings.tree.routes.firstIndex(where: { AlertGroup.place($0) == group.place }) {

@@ -85,7 +85,7 @@ public final class ThreadPoolExecutor: TaskExecutor {
 
 /// A counting semaphore.
 // Safe: the semaphore is made before any thread sees it, never moves and is never destroyed while a thread waits.
-@safe private final class ThreadLock: @unchecked Sendable {
+@safe final class ThreadLock: @unchecked Sendable {
     private let semaphore: UnsafeMutablePointer<sem_t>
 
     init() {

@@ -102,7 +102,8 @@ public final class Vedette: Sendable {
         dispatcher = Dispatcher(
             settings.notifying, store: journal, clock: world.clock, transport: world.transport,
             random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile,
-            opening: options.startDelay > 0 ? startedAt + options.startDelay : .distantPast)
+            opening: options.startDelay > 0 ? startedAt + options.startDelay : .distantPast,
+            log: world.log)
         links = AlertmanagerLinks(
             settings.alertmanagers, next: dispatcher, clock: world.clock, transport: world.workloads, files: readFile)
         var rollbackContext = RollbackContext(

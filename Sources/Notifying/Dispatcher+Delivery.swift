@@ -61,6 +61,7 @@ extension Dispatcher {
                     now: now)
             else { continue }
             changes += left.changes
+            log(done)
             figures.latency.record(done.kind, seconds: Double(done.latency) / 1000)
             switch done.outcome {
             case .accepted: break
@@ -71,6 +72,27 @@ extension Dispatcher {
             }
         }
         return changes
+    }
+
+    /// Tells of the first failure of a page and of its end: what is between the two is in the ledger.
+    private func log(_ done: Finished) {
+        let entry = done.entry
+        var fields = [
+            ("page", entry.id), ("channel", entry.channelID), ("title", entry.title), ("attempt", "\(entry.attempts)"),
+        ]
+        switch done.outcome {
+        case .accepted:
+            fields.append(("latency_ms", "\(done.latency)"))
+            log?.write(LogEvent(.info, "page-sent", "\(entry.channelID) took: \(entry.title)", fields))
+        case .refused(let reason, let message):
+            fields.append(("reason", reason.rawValue))
+            log?.write(LogEvent(.error, "page-failed", "\(entry.channelID) refuses: \(message)", fields))
+        case .failed(let reason, let message, _, _) where entry.attempts == 1:
+            fields.append(("reason", reason.rawValue))
+            log?.write(
+                LogEvent(.warning, "page-failed", "\(entry.channelID): \(message); it is tried again", fields))
+        case .failed: break
+        }
     }
 
     /// Makes alerts of what happened to the ways out.

@@ -38,6 +38,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     let transport: any HTTPTransport
     let random: SharedRandom
     let files: Secret.FileReader
+    let log: (any LogSink)?
     let externalURL: String
     let wake = Wake()
     let figures = DispatcherFigures()
@@ -47,12 +48,13 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     public init(
         _ settings: NotifyingSettings, store: any StateStore, clock: any TimeSource, transport: any HTTPTransport,
         random: SharedRandom, externalURL: String, files: @escaping Secret.FileReader,
-        rules: Outbox.Rules = Outbox.Rules(), opening: Timestamp = .distantPast
+        rules: Outbox.Rules = Outbox.Rules(), opening: Timestamp = .distantPast, log: (any LogSink)? = nil
     ) {
         let known = store.entries(of: Dispatcher.channelsTable).mapValues { String(decoding: $0, as: UTF8.self) }
         let settings = settings.keepingIDs(known)
         (self.settings, self.store, self.clock, self.transport) = (settings, store, clock, transport)
         (self.random, self.externalURL, self.files) = (random, externalURL, files)
+        self.log = log
         let now = clock.now()
         lastLook = (now, clock.uptimeNanoseconds())
         channels = Dispatcher.channels(settings)
@@ -132,6 +134,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     @discardableResult
     func commit(_ changes: [StateChange]) -> Durability {
         let durability = changes.isEmpty ? .durable : store.commit(changes)
+        for turn in groups.takeTurns() { log?.write(LogEvent(turn)) }
         figures.show(groups, &outbox)
         wake.signal()
         return durability

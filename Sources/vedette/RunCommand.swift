@@ -41,7 +41,7 @@ struct RunCommand: AsyncParsableCommand {
         tuneAllocator()
         // Until the daemon listens for it, a SIGHUP must not end it: the log may be replaying.
         ignoreHangup()
-        let log = LogFormat.sink(logFormat)
+        let log = QueuedLog(LogFormat.sink(logFormat))
         let addresses = try addresses()
         let (mode, delay, prefix) = (try matcherMode(), try startDelayLength(), try prefix())
         let vedette: Vedette
@@ -71,6 +71,7 @@ struct RunCommand: AsyncParsableCommand {
             throw Refusal("\(error)")
         }
         log.write(LogEvent(.info, "stopped", "stopped; nothing accepted is lost"))
+        await log.flush(atMost: 1000, SystemClock())
     }
 
     /// What systemd hands over, and what is asked for beside it.
