@@ -23,7 +23,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test peers fuzz model lint bench kill-test alert-kill-test rollback-kill-test isolation-test install clean
+.PHONY: help setup setup-tests build run test peers fuzz model lint bench kill-test alert-kill-test rollback-kill-test isolation-test install deb test-systemd clean
 
 help: ## Tell what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -95,15 +95,28 @@ bench-run:
 	python3 $(SHARED)/bench/detect.py vedette --binary $(abspath $(BINARY))
 	VEDETTE_BENCH=$(abspath $(SHARED))/bench scripts/query-bench --binary $(abspath $(BINARY))
 
-install: ## Install the release binary, rules, runbooks, examples and dashboards below PREFIX (/usr/local)
+install: ## Install the release binary, its units, rules, runbooks and dashboards below PREFIX (/usr/local), also DESTDIR
 	@[ -x $(BINARY) ] || { echo "$(BINARY) is not there; run: make build" >&2; exit 1; }
 	install -D -m 0755 -s $(BINARY) $(DESTDIR)$(PREFIX)/bin/vedette
-	install -d $(DESTDIR)$(PREFIX)/share/vedette/{rules,runbooks,dashboards,examples}
-	install -m 0644 vedette.yaml $(DESTDIR)$(PREFIX)/share/vedette/
+	install -d $(DESTDIR)$(PREFIX)/share/vedette/{rules,runbooks,dashboards,examples} $(DESTDIR)$(PREFIX)/share/doc/vedette
+	install -m 0644 vedette.yaml packaging/vedette.rules $(DESTDIR)$(PREFIX)/share/vedette/
 	install -m 0644 rules/*.yml $(DESTDIR)$(PREFIX)/share/vedette/rules/
 	install -m 0644 runbooks/*.md $(DESTDIR)$(PREFIX)/share/vedette/runbooks/
 	install -m 0644 examples/*.yaml $(DESTDIR)$(PREFIX)/share/vedette/examples/
 	install -m 0644 dashboards/*.json $(DESTDIR)$(PREFIX)/share/vedette/dashboards/
+	install -m 0644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/vedette/
+	install -d $(DESTDIR)$(PREFIX)/lib/{systemd/system,systemd/catalog,sysusers.d,tmpfiles.d}
+	for unit in service socket; do sed 's|/usr/bin/vedette|$(PREFIX)/bin/vedette|' packaging/vedette.$$unit \
+	  > $(DESTDIR)$(PREFIX)/lib/systemd/system/vedette.$$unit; chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/vedette.$$unit; done
+	install -m 0644 packaging/vedette.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/vedette.catalog
+	install -m 0644 packaging/vedette.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/vedette.conf
+	install -m 0644 packaging/vedette.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/vedette.conf
+
+deb: build ## Build a Debian package, .build-release/vedette_VERSION_ARCHITECTURE.deb
+	scripts/make-deb $(BINARY) $(RELEASE)
+
+test-systemd: deb ## Install the package in a container booted by systemd-nspawn and try everything there (as root)
+	scripts/systemd-test $(RELEASE)/vedette_*.deb
 
 clean: ## Remove what was built; data/ stays
 	rm -rf .build $(RELEASE) $(MODEL)
