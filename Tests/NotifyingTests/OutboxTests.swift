@@ -132,13 +132,18 @@ import Testing
         func finish(_ id: String, _ outcome: Outbox.Outcome, _ second: Double) {
             #expect(outbox.finish(id, outcome, jitter: 0, now: at(second)) != nil, "\(id)")
         }
+        func page(_ id: String) -> Notification {
+            var page = self.page(id, reason: .newAlerts)
+            page.receiver = "a"
+            return page
+        }
         let refused = Outbox.Outcome.refused(.authError, "403")
         _ = outbox.add(page("9-1-1"), through: ["a/webhook/0", "a/webhook/1"], now: at(0))
         #expect(outbox.takeDue(now: at(0)).entries.count == 2)
         finish("9-1-1/a/webhook/0", refused, 1)
         #expect(outbox.takeDue(now: at(1)).entries.map(\.id) == ["9-1-1/f/webhook/0"])
         finish("9-1-1/f/webhook/0", .accepted, 2)
-        _ = outbox.add(page("9-1-2", reason: .newAlerts), through: ["a/webhook/0"], now: at(3))
+        _ = outbox.add(page("9-1-2"), through: ["a/webhook/0"], now: at(3))
         for (place, id) in ["a", "f", "g"].map({ "9-1-2/\($0)/webhook/0" }).enumerated() {
             #expect(outbox.takeDue(now: at(4 + Double(place))).entries.map(\.id) == [id])
             finish(id, refused, 4.5 + Double(place))
