@@ -20,7 +20,7 @@ extension Dispatcher {
             figures.received.add(["status": status], count)
         }
         figures.invalid.add(invalid)
-        // What is written of them stands in memory among them: of fewer at a time, the holes it leaves are filled again.
+        // What is written of them stands in memory among them: of fewer at a time, its holes are filled again.
         for first in stride(from: 0, to: alerts.count, by: Dispatcher.receivedAtOnce) {
             accept(Array(alerts[first..<min(first + Dispatcher.receivedAtOnce, alerts.count)]), committing: [])
         }

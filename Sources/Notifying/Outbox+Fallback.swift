@@ -83,12 +83,16 @@ extension Outbox {
         diversions[diversion.key] = diversion
         changes.append(diversion.change())
         for fallback in fresh {
+            // By another way round it may know newer things.
+            let isOld = ledger.all.contains {
+                $0.receiver == fallback && Notification.isLater($0.notificationID, than: notification.id)
+            }
             var copy = page
             for channelID in channels[fallback] ?? [] where wants(channelID, notification) {
                 guard path(channelID).sendsResolved || !notification.tellsOnlyEnds else { continue }
                 copy = OutboxEntry(
                     notification, (page.title, page.severity), channelID: channelID, sequence: nextSequence, now: now)
-                copy.standsInFor = page.standsInFor ?? receiver
+                (copy.standsInFor, copy.isOld) = (page.standsInFor ?? receiver, isOld)
                 insert(copy, now: now)
             }
             follow(copy, from: fallback, now: now)
@@ -149,5 +153,16 @@ extension Outbox {
         else { return false }
         return diversion.through.contains(entry.channelID)
             && standings[Standing.key(notification.groupID, entry.channelID)] == nil
+    }
+}
+
+extension Notification {
+    /// Whether an id, `group-begin of the group-number`, is that of a later notification of the same group.
+    fileprivate static func isLater(_ id: String, than other: String) -> Bool {
+        let (one, two) = (id.split(separator: "-"), other.split(separator: "-"))
+        guard one.count == 3, two.count == 3, one[0] == two[0], let begin = Int(one[1]), let otherBegin = Int(two[1]),
+            let number = Int(one[2]), let otherNumber = Int(two[2])
+        else { return false }
+        return (begin, number) > (otherBegin, otherNumber)
     }
 }

@@ -118,4 +118,42 @@ import Testing
         #expect(due.map(\.id) == ["1/x", "2/x"])
         #expect(due.map(\.attempts) == [2, 2] && due.map(\.unknownOutcomes) == [1, 1])
     }
+
+    @Test("who knows newer things of a group gets an older page of it marked as old") func olderPage() throws {
+        var paths: [String: Outbox.Path] = [:]
+        for (id, fallback) in [("a/webhook/0", "f"), ("a/webhook/1", "f"), ("f/webhook/0", "g"), ("g/webhook/0", nil)] {
+            var path = Outbox.Path(receiver: String(id.prefix(1)), destination: id)
+            path.fallback = fallback.map { Fallback(receiver: $0) }
+            path.fallback?.after = nil
+            paths[id] = path
+        }
+        var outbox = Outbox()
+        _ = outbox.replace(paths, now: at(0))
+        func finish(_ id: String, _ outcome: Outbox.Outcome, _ second: Double) {
+            #expect(outbox.finish(id, outcome, jitter: 0, now: at(second)) != nil, "\(id)")
+        }
+        func page(_ id: String) -> Notification {
+            var page = self.page(id, reason: .newAlerts)
+            page.receiver = "a"
+            return page
+        }
+        let refused = Outbox.Outcome.refused(.authError, "403")
+        _ = outbox.add(page("9-1-1"), through: ["a/webhook/0", "a/webhook/1"], now: at(0))
+        #expect(outbox.takeDue(now: at(0)).entries.count == 2)
+        finish("9-1-1/a/webhook/0", refused, 1)
+        #expect(outbox.takeDue(now: at(1)).entries.map(\.id) == ["9-1-1/f/webhook/0"])
+        finish("9-1-1/f/webhook/0", .accepted, 2)
+        _ = outbox.add(page("9-1-2"), through: ["a/webhook/0"], now: at(3))
+        for (place, id) in ["a", "f", "g"].map({ "9-1-2/\($0)/webhook/0" }).enumerated() {
+            #expect(outbox.takeDue(now: at(4 + Double(place))).entries.map(\.id) == [id])
+            finish(id, refused, 4.5 + Double(place))
+        }
+        #expect(outbox.replay("9-1-2/g/webhook/0", isOld: false, isAside: true, end: nil, now: at(9)) != nil)
+        #expect(outbox.takeDue(now: at(9)).entries.map(\.isOld) == [false])
+        finish("9-1-2/g/webhook/0", .accepted, 10)
+        // The other channel's try of the first page, under way all the while, is refused at last.
+        finish("9-1-1/a/webhook/1", refused, 11)
+        let late = outbox.takeDue(now: at(11)).entries
+        #expect(late.map(\.id) == ["9-1-1/g/webhook/0"] && late.first?.isOld == true)
+    }
 }

@@ -96,6 +96,36 @@ import Testing
         #expect(status["config"]?["original"]?.string?.contains("receiver: all") == true)
     }
 
+    @Test("groups name the receivers that were asked for, and come in Alertmanager's order") func groups() async throws
+    {
+        // As Alertmanager 0.25 answers.
+        let bench = try await WebBench(
+            notifying: """
+                route:
+                  receiver: z
+                  group_by: [alertname]
+                  routes:
+                  - {matchers: [severity=critical], receiver: b, continue: true}
+                  - {matchers: [severity=critical], receiver: b, group_by: [n], continue: true}
+                  - {receiver: a, continue: true}
+                  - {receiver: z}
+                receivers: [{name: a}, {name: b}, {name: z}]
+                """)
+        let labels: JSON = ["alertname": "X", "n": "1", "severity": "critical"]
+        #expect(await bench.post("/api/v2/alerts", .array([["labels": labels]])).status == 200)
+        func groups(_ receiver: String?) async throws -> [String] {
+            let body = try JSON(
+                parsing: await bench.answer("/api/v2/alerts/groups", receiver.map { [("receiver", $0)] } ?? []).body)
+            return (body.array ?? []).map { group in
+                let names = group["alerts"]?[0]?["receivers"]?.array?.compactMap { $0["name"]?.string } ?? []
+                return ([group["receiver"]?["name"]?.string ?? ""] + names).joined(separator: " ")
+            }
+        }
+        #expect(try await groups(nil) == ["b a b b z", "a a b b z", "b a b b z", "z a b b z"])
+        #expect(try await groups("a|z") == ["a a z", "z a z"])
+        #expect(try await groups("b") == ["b b b", "b b b"])
+    }
+
     // MARK: Sequences
 
     /// `$now`, `$now+5m`.

@@ -8,8 +8,8 @@ internal import Synchronization
 /// commit nor a turn while the state fits. Checksums are seeded with the file's turn: what is left of an earlier turn
 /// never passes for a record of this one.
 ///
-/// In memory is only where each value stands in the active file, and its checksum; a turn copies the values from file to
-/// file. One that is not what was written is left out and counted: the rest is not to be lost for it.
+/// In memory is only where each value stands in the active file, and its checksum; a turn copies the values from file
+/// to file. One that is not what was written is left out and counted: the rest is not to be lost for it.
 ///
 /// A commit that the disk refuses is kept in memory and written with the next that succeeds (as a fresh snapshot), and
 /// the answer says so: a page is not held back by a broken disk. A turn that cannot read what it copies is such a

@@ -36,7 +36,8 @@ struct JournalEntry: Sendable {
     let table: String, key: String
     let slot: JournalSlot
 
-    /// All entries in the order in which they stand in the file, so that they are read in one go; those in memory last.
+    /// All entries in the order in which they stand in the file, so that they are read in one go; those in memory
+    /// come last.
     static func all(_ index: JournalIndex) -> [JournalEntry] {
         var entries: [JournalEntry] = []
         entries.reserveCapacity(index.values.reduce(0) { $0 + $1.count })

@@ -89,10 +89,9 @@ extension API {
         var writer = AlertWriter(alerting, now: now)
         writer.open("[")
         var isFirst = true
-        let groups = alerting.groups.values.filter {
-            filter.takes(receiver: $0.receiver) && known?.contains($0.receiver) ?? true
-        }
-        for group in groups.sorted(by: { $0.labels == $1.labels ? $0.receiver < $1.receiver : $0.labels < $1.labels }) {
+        let isShown = { (receiver: String) in filter.takes(receiver: receiver) && known?.contains(receiver) ?? true }
+        let groups = alerting.groups.values.filter { isShown($0.receiver) }
+        for group in groups.sorted(by: AlertGroup.isShownBefore) {
             let mutes = alerting.mutes(of: group, now: now)
             var shown: [(item: Notification.Item, member: AlertGroup.Member, status: AlertStatus)] = []
             for (labels, member) in group.members where !member.isResolved(at: now) {
@@ -106,9 +105,11 @@ extension API {
             for (place, index) in Notification.order(shown.map(\.item)).enumerated() {
                 let one = shown[index]
                 let labels = one.member.alert.labels
-                let receivers = alerting.settings.tree.matches(labels).map(\.receiver)
+                // Of the groups that are asked for, sorted, each as often as it has one; unlike in the list of alerts.
+                let receivers = alerting.settings.tree.matches(labels).map(\.receiver).filter(isShown)
                 writer.write(
-                    one.member, labels.fingerprint, one.status, receivers, mutes: mutes, isFirst: place == 0)
+                    one.member, labels.fingerprint, one.status, receivers.sorted { $0.isBefore($1) }, mutes: mutes,
+                    isFirst: place == 0)
             }
             writer.close("]}")
         }
@@ -123,5 +124,19 @@ extension API {
             await context.dispatcher.receivers().filter { receiver in
                 filter.receiverMatchers.allSatisfy { $0.matches(Labels(receiver.labels)) }
             }.map(\.name))
+    }
+}
+
+extension AlertGroup {
+    /// Alertmanager's order: by the number of labels, by labels, by receiver. Whichever lacks the first name that only
+    /// one of them has comes first.
+    ///
+    /// - SeeAlso: prometheus/common, `LabelSet.Before`; Alertmanager, `dispatch.AlertGroups`.
+    fileprivate static func isShownBefore(_ one: AlertGroup, _ other: AlertGroup) -> Bool {
+        guard one.labels.count == other.labels.count else { return one.labels.count < other.labels.count }
+        for (left, right) in zip(one.labels.sorted, other.labels.sorted) where left != right {
+            return left.name == right.name ? left.value.isBefore(right.value) : right.name.isBefore(left.name)
+        }
+        return one.receiver.isBefore(other.receiver)
     }
 }
