@@ -97,7 +97,8 @@ extension HealthCheck {
         let database = address.path.drop { $0 == "/" }
         if !database.isEmpty {
             guard let number = Int(database), number >= 0 else {
-                throw map.error("url", "'/\(database.prefix(20))' is no number of a database; write redis://HOST:6379/0")
+                throw map.error(
+                    "url", "'/\(database.prefix(20))' is no number of a database; write redis://HOST:6379/0")
             }
             server.database = number
         }
@@ -361,7 +362,9 @@ struct CheckAddress {
             // libpq reads it; what it cannot read is told there, unprinted.
             let place = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
             let known = try? PostgresDatabase.address(of: url)
-            (shown, instance) = (known ?? "\(scheme)://", String(place.prefix { $0 != "?" }).replacing("%2F", with: "/"))
+            (shown, instance) = (
+                known ?? "\(scheme)://", String(place.prefix { $0 != "?" }).replacing("%2F", with: "/")
+            )
             return
         }
         guard let (host, port) = CheckAddress.split(String(authority)), !host.isEmpty else {

@@ -126,7 +126,9 @@ extension HealthCheck {
     /// Judges an answer, whatever its status: pure.
     public func judge(_ answer: HealthAnswer, at now: Timestamp) -> HealthReport {
         var report = HealthReport()
-        (report.status, report.durationSeconds, report.details) = (answer.status, answer.durationSeconds, answer.details)
+        (report.status, report.durationSeconds, report.details) = (
+            answer.status, answer.durationSeconds, answer.details
+        )
         if let failure = answer.failure {
             report.failures.append(failure)
             // What was seen of a certificate that is not trusted is told as well.

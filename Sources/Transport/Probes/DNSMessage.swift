@@ -203,6 +203,7 @@ private struct DNSReader {
         func text(_ part: ArraySlice<UInt16>) -> String {
             part.map { String($0, radix: 16) }.joined(separator: ":")
         }
-        return best.isEmpty ? text(words[...]) : text(words[..<best.lowerBound]) + "::" + text(words[best.upperBound...])
+        return best.isEmpty
+            ? text(words[...]) : text(words[..<best.lowerBound]) + "::" + text(words[best.upperBound...])
     }
 }
