@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Basics
 internal import Daemon
+internal import Model
 internal import Scraping
 internal import Settings
 internal import Systemd

@@ -110,7 +110,7 @@ private let moment = Timestamp(milliseconds: 1_790_000_000_000)
         var seen = HealthAnswer()
         #expect(check.judge(seen, at: moment).sentence == "the server showed no certificate")
         seen.details.certificateExpiry = moment + 13 * 86_400_000
-        #expect(check.judge(seen, at: moment).sentence == "the certificate ends in 13 days, expected at least 14.0")
+        #expect(check.judge(seen, at: moment).sentence == "the certificate ends in 13 days, expected at least 14")
         seen.details.certificateExpiry = moment + 14 * 86_400_000
         #expect(check.judge(seen, at: moment).isUp)
     }
@@ -187,7 +187,7 @@ private let moment = Timestamp(milliseconds: 1_790_000_000_000)
             (
                 "{name: x, url: 'postgresql://a/b', queries: [{name: q, query: 'DELETE FROM t', metrics: [a]}]}",
                 "v.yaml:1:63: query: it is no query that reads; it must begin with one of "
-                    + "SELECT, WITH, VALUES, TABLE, SHOW"
+                    + "SELECT, WITH, VALUES, TABLE"
             ),
             (
                 "{name: x, url: 'http://a', labels: {phase: y}}",
@@ -235,18 +235,18 @@ private let moment = Timestamp(milliseconds: 1_790_000_000_000)
     @Test("a name server's answer is judged by its code and its records") func dns() throws {
         let check = try check("{name: x, url: 'dns://h/a.b', expect: {answers: [10.0.0.1, /^10[.]/]}}")
         guard case .dns(let probe) = check.kind else { return #expect(Bool(false), "\(check.kind)") }
-        func judge(_ code: UInt8, _ addresses: [[UInt8]]) throws -> String {
+        func judge(_ code: UInt8, _ addresses: [[UInt8]]) -> String {
             var bytes: [UInt8] = [0, 7, 0x81, 0x80 | code, 0, 1, 0, UInt8(addresses.count), 0, 0, 0, 0]
             bytes += [1, 0x61, 1, 0x62, 0, 0, 1, 0, 1]
             for address in addresses { bytes += [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4] + address }
             var seen = HealthAnswer()
-            seen.dns = try #require(DNSAnswer(bytes, to: probe.question, id: 7))
+            seen.dns = DNSAnswer(bytes, to: probe.question, id: 7)
             return check.judge(seen, at: moment).sentence
         }
-        #expect(try judge(0, [[10, 0, 0, 1]]) == "")
-        #expect(try judge(0, [[10, 0, 0, 2]]) == "no record is 10.0.0.1")
-        #expect(try judge(0, []) == "there is no record of type A; no record is 10.0.0.1; no record is /^10[.]/")
-        #expect(try judge(3, []) == "answered NXDOMAIN, expected NOERROR")
+        #expect(judge(0, [[10, 0, 0, 1]]) == "")
+        #expect(judge(0, [[10, 0, 0, 2]]) == "no record is 10.0.0.1")
+        #expect(judge(0, []) == "there is no record of type A; no record is 10.0.0.1; no record is /^10[.]/")
+        #expect(judge(3, []) == "answered NXDOMAIN, expected NOERROR")
     }
 }
 

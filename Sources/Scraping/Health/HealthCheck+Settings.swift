@@ -273,7 +273,7 @@ extension HealthCheck {
 
 extension PostgresCheck.Query {
     /// Statements that read; the transaction refuses what writes all the same.
-    private static let verbs = ["SELECT", "WITH", "VALUES", "TABLE", "SHOW"]
+    private static let verbs = ["SELECT", "WITH", "VALUES", "TABLE"]
 
     init(from map: SettingsMap, _ every: Milliseconds, _ limit: Milliseconds) throws(SettingsError) {
         name = try map.require("name")

@@ -140,7 +140,7 @@ extension HealthCheck {
             let days = answer.details.certificateExpiry.map { Double($0 - now) / 86_400_000 }
             if let days, days < certificateDays {
                 let left = GoNumber.fixed((days * 10).rounded() / 10)
-                report.fail(.certificate, "the certificate ends in \(left) days, expected at least \(certificateDays)")
+                report.fail(.certificate, "the certificate ends in \(left) days, expected at least \(GoNumber.fixed(certificateDays))")
             } else if days == nil {
                 report.fail(.certificate, "the server showed no certificate")
             }
