@@ -17,7 +17,8 @@ import Testing
             ("WITH x AS (INSERT INTO t VALUES (1) RETURNING 1) SELECT * FROM x", 5000, "t"),
             ("SELECT 1; SELECT 2", 5000, "cannot insert multiple commands"),
             ("SELECT 1 FOR UPDATE OF pg_class", 5000, "pg_class"),
-            ("SELECT nextval('pg_class')", 5000, "pg_class"), ("SELECT pg_sleep(100)", 200, "it took longer than 200ms"),
+            ("SELECT nextval('pg_class')", 5000, "pg_class"),
+            ("SELECT pg_sleep(100)", 200, "it took longer than 200ms"),
             ("SELECT generate_series(1, 1000000000)", 5000, "more than 10 rows"), ("SELECT 2 AS a", 5000, ""),
         ]
         let outcome = try probe(url).finish(

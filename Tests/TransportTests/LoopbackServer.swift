@@ -71,7 +71,8 @@ final class LoopbackServer: Sendable {
         }
         unsafe withUnsafeMutablePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { plain in
-                _ = unsafe bind(listener, plain, socklen_t(MemoryLayout<sockaddr_un>.size))
+                let code = unsafe bind(listener, plain, socklen_t(MemoryLayout<sockaddr_un>.size))
+                precondition(code == 0, "\(path) cannot be bound: error \(errno)")
             }
         }
         return 0

@@ -108,7 +108,7 @@ public struct HealthReport: Sendable, Hashable {
     /// `healthy`; `degraded` when it serves but not as expected; else `unhealthy`.
     public var standing: String {
         if isUp { return "healthy" }
-        let claimsWorse = ["unhealthy", "down", "error", "critical", "failed"].contains(claim?.lowercased())
+        let claimsWorse = ["unhealthy", "down", "error", "critical", "failed", "inactive"].contains(claim?.lowercased())
         return claimsWorse || failures.contains { !$0.reason.isMild } ? "unhealthy" : "degraded"
     }
 
@@ -225,7 +225,8 @@ extension HealthCheck {
                 return report.fail(.body, "the body is no JSON: \(error)")
             }
         }
-        report.claim = (document["status"]?.string).map { String($0.prefix(40)) }
+        let claim = document["status"]?.string ?? document["ActiveState"]?.string
+        report.claim = claim.map { String($0.prefix(40)) }
         for condition in body {
             guard let value = condition.path.value(in: document) else {
                 report.fail(.body, "\(condition.path) is missing")
