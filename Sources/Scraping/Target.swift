@@ -12,7 +12,7 @@ public struct Target: Sendable, Hashable {
         /// A page of metrics.
         case metrics(PageSettings)
         /// A service's health document.
-        case health(HealthCheck)
+        indirect case health(HealthCheck)
     }
 
     /// What its answer is.

@@ -31,6 +31,7 @@ extension HealthCheck {
         }
         offersBlackboxNames = try map.take("blackbox_names", default: blackboxNames)
         kind = try readKind(address, map)
+        looksUp = !address.isNumeric || client.options.proxy != nil || client.options.proxyFromEnvironment
         if let expect = try map.takeMap("expect") {
             try readExpectations(expect)
             try expect.finish()
@@ -318,6 +319,12 @@ struct CheckAddress {
     var shown: String
     /// The `instance` label.
     var instance: String
+
+    /// Whether there is no name to look up.
+    var isNumeric: Bool {
+        scheme == "unix" || host.contains(":")
+            || !host.isEmpty && host.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E }
+    }
 
     /// Schemes that need a port in the URL.
     private static let needPort: Set = ["tcp", "tls"]

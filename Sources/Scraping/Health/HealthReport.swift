@@ -129,6 +129,7 @@ extension HealthCheck {
         (report.status, report.durationSeconds, report.details) = (
             answer.status, answer.durationSeconds, answer.details
         )
+        if !looksUp { report.details.phases.removeAll { $0.phase == .resolve } }
         if let failure = answer.failure {
             report.failures.append(failure)
             // What was seen of a certificate that is not trusted is told as well.
@@ -140,7 +141,9 @@ extension HealthCheck {
             let days = answer.details.certificateExpiry.map { Double($0 - now) / 86_400_000 }
             if let days, days < certificateDays {
                 let left = GoNumber.fixed((days * 10).rounded() / 10)
-                report.fail(.certificate, "the certificate ends in \(left) days, expected at least \(GoNumber.fixed(certificateDays))")
+                report.fail(
+                    .certificate,
+                    "the certificate ends in \(left) days, expected at least \(GoNumber.fixed(certificateDays))")
             } else if days == nil {
                 report.fail(.certificate, "the server showed no certificate")
             }
