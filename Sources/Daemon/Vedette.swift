@@ -198,7 +198,8 @@ public final class Vedette: Sendable {
                 for await _ in stopping.stream {}
                 isReady.withLock { $0 = false }
                 isStopping.withLock { $0 = true }
-                world.manager.tell(.stopping, .status("stopping: pages under way are sent"))
+                world.manager.tell(
+                    .stopping, .extending(2 * Vedette.drainLimit), .status("stopping: pages under way are sent"))
                 for mailbox in mailboxes { mailbox.stop() }
                 work.cancelAll()
             }

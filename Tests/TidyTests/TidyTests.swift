@@ -13,6 +13,8 @@ enum Exceptions {
         "Sources/Basics/NameResolver.swift": "the C library's resolver blocks; tests put a table in its place",
         "Sources/Basics/SystemProcesses.swift":
             "a child ends with the thread that started it, and waiting for it blocks",
+        "Sources/Basics/QueuedLog.swift": "the log's own thread: what writes to a pipe may wait for ever",
+        "Sources/Transport/Probes/HostLookup.swift": "getaddrinfo blocks and cannot be broken off",
     ]
 
     /// Promises of thread safety that the compiler can't check.
