@@ -162,7 +162,8 @@ public final class WebServer: Sendable {
             return response(closing: .text("the body did not come within \(timeout)\n", status: 408))
         }
         let call = await WebServer.call(request, body, from: connection)
-        let executor = executor(path)
+        // By the path as it is judged: `/%61pi/v1/query` is a query too.
+        let executor = executor(call.path)
         let answer = await executor.start { [handler] in
             let answer = await handler(call)
             if max(call.body.count, answer.body.count) >= WebServer.burst { releaseFreedMemory() }
@@ -176,10 +177,8 @@ public final class WebServer: Sendable {
 
     private static func call(_ request: Request, _ body: [UInt8], from connection: any Channel) async -> APIRequest {
         let headers = request.headers
-        // What is passed on is passed on as it came, whatever type the client says that it has.
         let isForm =
-            !Forwarder.prefixes.contains(where: request.uri.path.hasPrefix)
-            && headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
+            headers[.contentType]?.lowercased().hasPrefix("application/x-www-form-urlencoded") ?? false
         var call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm, accept: headers[.accept])
