@@ -2,11 +2,13 @@ internal import Basics
 
 /// `/api/v1`, as far as it is not the workloads'.
 extension OpenAPI {
-    private static let moment: JSON = ["anyOf": [stamp, ["type": "number", "minimum": -1e14, "maximum": 1e14]]]
+    private static let moment: JSON = [
+        "anyOf": [stamp, ["type": "number", "exclusiveMinimum": -1e15, "exclusiveMaximum": 1e15]]
+    ]
     private static let span: JSON = [
         "anyOf": [
             ["type": "string", "pattern": "^[1-9][0-9]{0,2}(ms|s|m|h|d|w|y)$"],
-            ["type": "number", "minimum": 0.001, "maximum": 9e9],
+            ["type": "number", "minimum": 0.001, "maximum": 9_223_372_036],
         ]
     ]
     private static let sincePast = "Seconds since 1970, or RFC 3339; the oldest sample."
