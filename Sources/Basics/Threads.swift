@@ -104,10 +104,11 @@ public func tuneAllocator() {
     vedette_fix_threshold(1 << 20)
 }
 
-/// How many files and sockets the process may have open.
+/// How many files and sockets the process may have open; 65,536 where that may not be asked, as in a sandbox that keeps
+/// limits from services.
 public func openFileLimit() -> Int {
     var limit = rlimit()
-    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 65_536 }
     return Int(min(limit.rlim_cur, 1 << 20))
 }
 
