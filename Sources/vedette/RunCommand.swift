@@ -45,7 +45,7 @@ struct RunCommand: AsyncParsableCommand {
         let addresses = try addresses()
         let (mode, delay, prefix) = (try matcherMode(), try startDelayLength(), try prefix())
         let vedette: Vedette
-        var world = World.machine(log: log)
+        var world = World.machine(log: log, descriptors: raiseDescriptorLimit())
         world.manager = Systemd()
         do {
             var settings = try DaemonSettings(path: config, files: world.files, mode: mode)

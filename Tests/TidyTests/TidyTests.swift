@@ -16,7 +16,6 @@ enum Exceptions {
         "Sources/Basics/SystemProcesses.swift":
             "a child ends with the thread that started it, and waiting for it blocks",
         "Sources/Basics/QueuedLog.swift": "the log's own thread: what writes to a pipe may wait for ever",
-        "Sources/Transport/Probes/HostLookup.swift": "getaddrinfo blocks and cannot be broken off",
     ]
 
     /// Promises of thread safety that the compiler can't check.
