@@ -1,5 +1,6 @@
 public import Basics
 public import Scraping
+public import Settings
 public import Systemd
 public import Transport
 
@@ -31,6 +32,8 @@ public struct World: Sendable {
     /// Drives one scrape loop until its mailbox says stop.
     public var driveLoop: @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
 
+    /// The environment that `${NAME}` in the configuration comes from.
+    public var variables: Variables.Source = { _ in nil }
     /// Who supervises the process.
     public var manager: any ServiceManager = NoServiceManager()
     /// Called before each stage of a reload; what it throws fails the stage. For tests.
@@ -85,6 +88,7 @@ public struct World: Sendable {
                 }
             }
         }
+        world.variables = environmentVariable
         world.resolver = SystemResolver()
         world.prober = MachineProber(
             clock: clock, files: { try files.contents(of: $0) }, units: BusUnitStates(clock: clock))

@@ -102,7 +102,7 @@ public struct MailChannel: Channel {
         try readHeaders(map)
         try readThreading(map)
         effective = shown(
-            map, [("to", to.text), ("from", from.text), ("hello", greeting), ("smarthost", smarthost)], global)
+            map, [("to", to.written), ("from", from.written), ("hello", greeting), ("smarthost", smarthost)], global)
         try map.finish()
     }
 
@@ -114,8 +114,9 @@ public struct MailChannel: Channel {
         writer.add("auth_password", secret: password)
         writer.add("auth_secret", secret: secret)
         if !identity.isEmpty { writer.add("auth_identity", .string(identity)) }
-        var shown = headers.map { JSON.Member($0.name, .string($0.template.text)) }
-        for (name, text) in [("From", from.text), ("To", to.text)] where !shown.contains(where: { $0.name == name }) {
+        var shown = headers.map { JSON.Member($0.name, .string($0.template.written)) }
+        for (name, text) in [("From", from.written), ("To", to.written)]
+        where !shown.contains(where: { $0.name == name }) {
             shown.append(JSON.Member(name, .string(text)))
         }
         writer.add("headers", .object(shown.sorted { $0.name < $1.name }))

@@ -11,7 +11,7 @@ struct Main: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, CheckCommand.self, TestCommand.self, QueryCommand.self, AlertsCommand.self,
             SilenceCommand.self, PagesCommand.self, NotifyCommand.self, RollbackCommand.self, WorkloadsCommand.self,
-            AccessCommand.self, ImpactCommand.self, DemoCommand.self,
+            AccessCommand.self, EnvironmentCommand.self, ImpactCommand.self, DemoCommand.self,
         ])
 }
 

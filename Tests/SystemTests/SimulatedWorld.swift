@@ -70,6 +70,8 @@ final class SimulatedWorld {
     private(set) var executor: SimulatedExecutor
     private(set) var vedette: Vedette?
     private var incarnation: UInt64 = 0
+    /// The environment.
+    var variables: [String: String] = [:]
     /// Whether the disk never gives the log of earlier runs back.
     var replayHangs = false
 
@@ -111,11 +113,12 @@ final class SimulatedWorld {
                 do { try await clock.sleep(for: max(1, min(idle, fetcher.untilNext, 50))) } catch { return }
             }
         }
+        world.variables = { [variables] in variables[$0] }
         world.beforeReload = { [shared] stage in
             if shared.state.withLock({ $0.reloadFault == stage }) { throw NoSuchDay(stage: stage) }
         }
         world.runLong = { [replayHangs] _, work in if !replayHangs { work() } }
-        let settings = try DaemonSettings(path: "etc/vedette.yaml", files: files)
+        let settings = try DaemonSettings(path: "etc/vedette.yaml", files: files, variables: world.variables)
         let vedette = try Vedette(
             StartOptions(configuration: "etc/vedette.yaml", dataDirectory: "data", externalURL: "http://vedette"),
             settings: settings, world: world)
