@@ -24,7 +24,7 @@ public enum SecretWeakness: Sendable, Hashable, CustomStringConvertible {
         return switch self {
         case .short(let least): "shorter than \(least) characters; \(cure)"
         case .placeholder: "a placeholder, no secret; put the real one in its place"
-        case .word: "holds a word that every list of passwords begins with; \(cure)"
+        case .word: "holds a word that is guessed first; \(cure)"
         case .forbidden: "one of the forbidden values; \(cure)"
         case .name: "hardly more than its own name; \(cure)"
         case .predictable: "repeats itself or runs on as a row does; \(cure)"

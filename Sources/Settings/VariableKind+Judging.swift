@@ -216,7 +216,7 @@ struct VariableAddress {
         guard let password else { return nil }
         let weakness = SecretWeakness.find(
             in: password, named: name, least: leastPassword, isProduction: stage == .production)
-        return weakness.map { "its password is \($0)" }
+        return weakness.map { "its password: \($0)" }
     }
 
     private func list(_ schemes: [String]) -> String { schemes.map { "\($0)://" }.joined(separator: " or ") }
