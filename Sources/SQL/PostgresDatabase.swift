@@ -150,13 +150,6 @@ public final class PostgresDatabase: SQLDatabase {
     func each(
         _ sql: String, _ parameters: [SQLValue], _ body: (SQLRow) throws(SQLError) -> Void
     ) throws(SQLError) {
-        try each(sql, parameters, readsOn: true, body)
-    }
-
-    /// - Parameter readsOn: Whether the rest is read after a failure of `body`; else the connection is not used again.
-    func each(
-        _ sql: String, _ parameters: [SQLValue], readsOn: Bool, _ body: (SQLRow) throws(SQLError) -> Void
-    ) throws(SQLError) {
         try send(sql, parameters)
         unsafe PQsetSingleRowMode(handle)
         var columns: SQLColumns?
@@ -181,7 +174,6 @@ public final class PostgresDatabase: SQLDatabase {
                             columns: known,
                             values: unsafe PostgresConnection.values(result, row, count: known.names.count)))
                 } catch {
-                    guard readsOn else { throw error }
                     failure = error
                     break
                 }

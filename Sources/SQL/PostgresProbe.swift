@@ -86,8 +86,8 @@ public struct PostgresProbe {
                 outcome.results.append(.success(try rows(of: query)))
             } catch {
                 outcome.results.append(.failure(error))
-                if error.kind == .interrupted || error.kind == .unreachable || error.message.hasPrefix("more than") {
-                    lost = SQLError(.interrupted, "the connection was given up after the query before it")
+                if error.kind == .interrupted || error.kind == .unreachable {
+                    lost = error
                     continue
                 }
                 do throws(SQLError) {
@@ -102,13 +102,13 @@ public struct PostgresProbe {
     private func rows(of query: Query) throws(SQLError) -> [SQLRow] {
         connection.begin(min(query.timeout, PostgresProbe.left(until: end, clock)))
         try connection.execute("BEGIN READ ONLY")
-        var rows: [SQLRow] = []
-        // The protocol of prepared statements takes one statement and no more.
-        try connection.each(query.sql, [], readsOn: false) { row throws(SQLError) in
-            guard rows.count < query.rowLimit else {
-                throw SQLError(.refused, "more than \(query.rowLimit) rows; narrow the query or raise row_limit")
-            }
-            rows.append(row)
+        // All rows that are asked for are wanted, so the plan is the query's own.
+        try connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+        // A cursor makes no more rows than are fetched, and takes one query that reads and nothing else.
+        try connection.execute("DECLARE vedette_rows NO SCROLL CURSOR FOR \(query.sql)")
+        let rows = try connection.query("FETCH \(query.rowLimit + 1) FROM vedette_rows")
+        guard rows.count <= query.rowLimit else {
+            throw SQLError(.refused, "more than \(query.rowLimit) rows; narrow the query or raise row_limit")
         }
         try connection.execute("ROLLBACK")
         return rows

@@ -12,7 +12,7 @@ public struct Target: Sendable, Hashable {
         /// A page of metrics.
         case metrics(PageSettings)
         /// A service's health document.
-        case health(HealthCheck)
+        indirect case health(HealthCheck)
     }
 
     /// What its answer is.
@@ -60,7 +60,8 @@ public struct Target: Sendable, Hashable {
 
     /// The request, with the secrets of this moment.
     func request(reading read: Secret.FileReader) throws -> HTTPRequest {
-        var request = HTTPRequest(url: address, timeout: timeout, maximumResponseBytes: bodyLimit, unixSocket: unixSocket)
+        var request = HTTPRequest(
+            url: address, timeout: timeout, maximumResponseBytes: bodyLimit, unixSocket: unixSocket)
         request.headers = [HTTPHeader("User-Agent", "Vedette")]
         switch kind {
         case .metrics(let page):

@@ -160,10 +160,14 @@ public struct BusUnitStates: UnitStates {
                 found.numbers[name] = isMoment ? Double(value) / 1e6 : Double(value)
             case code("i"):
                 var number: Int32 = 0
-                if unsafe sd_bus_message_read_basic(answer, letter, &number) > 0 { found.numbers[name] = Double(number) }
+                if unsafe sd_bus_message_read_basic(answer, letter, &number) > 0 {
+                    found.numbers[name] = Double(number)
+                }
             case code("x"):
                 var number: Int64 = 0
-                if unsafe sd_bus_message_read_basic(answer, letter, &number) > 0 { found.numbers[name] = Double(number) }
+                if unsafe sd_bus_message_read_basic(answer, letter, &number) > 0 {
+                    found.numbers[name] = Double(number)
+                }
             case code("d"):
                 var number = 0.0
                 if unsafe sd_bus_message_read_basic(answer, letter, &number) > 0 { found.numbers[name] = number }

@@ -151,12 +151,12 @@ internal import Settings
             set(CURLOPT_QUICK_EXIT, 1)
             if request.purpose != .answer {
                 set(CURLOPT_FRESH_CONNECT, 1)
-                set(CURLOPT_FORBID_REUSE, 1)
                 set(CURLOPT_DNS_CACHE_TIMEOUT, 0)
                 set(CURLOPT_CERTINFO, 1)
             }
+            if request.purpose == .check { set(CURLOPT_FORBID_REUSE, 1) }
             if request.purpose == .connection {
-                set(CURLOPT_CONNECT_ONLY, 1)
+                set(CURLOPT_CONNECT_ONLY, 1)  // Such a connection goes with its handle.
                 set(CURLOPT_SSL_ENABLE_ALPN, 0)  // Whatever is spoken there.
             }
             set(CURLOPT_FOLLOWLOCATION, options.followRedirects ? 1 : 0)

@@ -30,7 +30,16 @@ public struct HTTPClientSettings: Sendable, Hashable {
         public var openCount: Int
     }
     /// `oauth2`; whoever sends asks for the token and adds the header.
-    public var oauth2: OAuth2Settings?
+    public var oauth2: OAuth2Settings? {
+        get { if case .some(let settings) = boxedOAuth2 { settings } else { nil } }
+        set { boxedOAuth2 = newValue.map { .some($0) } ?? .none }
+    }
+    /// Seldom there, and long: ten thousand targets hold these settings several times over.
+    private var boxedOAuth2 = BoxedOAuth2.none
+    private indirect enum BoxedOAuth2: Sendable, Hashable {
+        case none
+        case some(OAuth2Settings)
+    }
     /// `http_headers`, by name.
     public var headers: [Header] = []
     /// TLS, proxy, redirects. Default: redirects are followed.

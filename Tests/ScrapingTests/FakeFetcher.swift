@@ -9,10 +9,13 @@ final class FakeFetcher: Fetcher {
         var contentType: String? = "text/plain; version=0.0.4"
         var delay: Milliseconds = 5
         var error: TransportError?
+        var details = FetchDetails()
     }
 
     private let clock: any TimeSource
     var answer: (_ url: String) -> Answer
+    /// Comes before `answer` where it is given.
+    var answerRequest: ((HTTPRequest) -> Answer)?
     private(set) var requests: [Int: HTTPRequest] = [:]
     private var running: [(handle: Int, due: Milliseconds, started: Milliseconds, answer: Answer)] = []
     private var next = 0
@@ -34,9 +37,10 @@ final class FakeFetcher: Fetcher {
     func start(_ handle: Int) {
         guard let request = requests[handle] else { return }
         starts.append((request.url, clock.now()))
-        var answer = answer(request.url)
+        var answer = answerRequest?(request) ?? answer(request.url)
         if answer.delay > request.timeout {
             answer = Answer(status: 0, delay: request.timeout, error: .interrupted("timed out", requestWasSent: true))
+            answer.details.cause = .timeout
         }
         if answer.body.utf8.count > request.maximumResponseBytes {
             answer.error = .tooLarge(limitBytes: request.maximumResponseBytes)
@@ -51,7 +55,7 @@ final class FakeFetcher: Fetcher {
                 FetchResult(
                     handle: one.handle, status: one.answer.status, contentType: one.answer.contentType,
                     body: Array(one.answer.body.utf8), durationSeconds: Double(uptime - one.started) / 1000,
-                    error: one.answer.error))
+                    error: one.answer.error, details: one.answer.details))
         }
     }
     func recycle(_ body: consuming [UInt8]) {}

@@ -29,7 +29,8 @@ struct WebBench {
     let storage: SeriesStore
 
     init(
-        rules: String = "groups: []", jobs: String = "scrape_configs: []", rollback: String = "{}",
+        rules: String = "groups: []", jobs: String = "scrape_configs: []",
+        checks: String = "[]", rollback: String = "{}",
         allowsAdmin: Bool = false, readsStorage: Bool = false, notifying: String? = nil,
         mode: MatcherMode = .fallback
     ) async throws {
@@ -58,8 +59,12 @@ struct WebBench {
         for part in try map.takeMaps("scrape_configs") {
             read.append(try ScrapeJob(from: part, defaults: ScrapeDefaults()))
         }
+        var watched: [HealthCheck] = []
+        for part in try SettingsDocument("health_checks: \(checks)", file: "v.yaml").map().takeMaps("health_checks") {
+            watched.append(try HealthCheck(from: part))
+        }
         manager.use(
-            Discovery(jobs: read, checks: [], files: MemoryFiles(), figures: ScrapeFigures(), log: RecordingLog()))
+            Discovery(jobs: read, checks: watched, files: MemoryFiles(), figures: ScrapeFigures(), log: RecordingLog()))
         var context = APIContext(
             engine: engine, targets: manager, rules: scheduler, rollback: self.rollback,
             dispatcher: dispatcher, clock: clock,

@@ -31,6 +31,7 @@ extension HealthCheck {
         }
         offersBlackboxNames = try map.take("blackbox_names", default: blackboxNames)
         kind = try readKind(address, map)
+        looksUp = !address.isNumeric || client.options.proxy != nil || client.options.proxyFromEnvironment
         if let expect = try map.takeMap("expect") {
             try readExpectations(expect)
             try expect.finish()
@@ -97,7 +98,8 @@ extension HealthCheck {
         let database = address.path.drop { $0 == "/" }
         if !database.isEmpty {
             guard let number = Int(database), number >= 0 else {
-                throw map.error("url", "'/\(database.prefix(20))' is no number of a database; write redis://HOST:6379/0")
+                throw map.error(
+                    "url", "'/\(database.prefix(20))' is no number of a database; write redis://HOST:6379/0")
             }
             server.database = number
         }
@@ -272,7 +274,7 @@ extension HealthCheck {
 
 extension PostgresCheck.Query {
     /// Statements that read; the transaction refuses what writes all the same.
-    private static let verbs = ["SELECT", "WITH", "VALUES", "TABLE", "SHOW"]
+    private static let verbs = ["SELECT", "WITH", "VALUES", "TABLE"]
 
     init(from map: SettingsMap, _ every: Milliseconds, _ limit: Milliseconds) throws(SettingsError) {
         name = try map.require("name")
@@ -318,6 +320,12 @@ struct CheckAddress {
     /// The `instance` label.
     var instance: String
 
+    /// Whether there is no name to look up.
+    var isNumeric: Bool {
+        scheme == "unix" || host.contains(":")
+            || !host.isEmpty && host.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E }
+    }
+
     /// Schemes that need a port in the URL.
     private static let needPort: Set = ["tcp", "tls"]
 
@@ -361,7 +369,9 @@ struct CheckAddress {
             // libpq reads it; what it cannot read is told there, unprinted.
             let place = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
             let known = try? PostgresDatabase.address(of: url)
-            (shown, instance) = (known ?? "\(scheme)://", String(place.prefix { $0 != "?" }).replacing("%2F", with: "/"))
+            (shown, instance) = (
+                known ?? "\(scheme)://", String(place.prefix { $0 != "?" }).replacing("%2F", with: "/")
+            )
             return
         }
         guard let (host, port) = CheckAddress.split(String(authority)), !host.isEmpty else {

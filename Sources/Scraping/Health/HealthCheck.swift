@@ -7,7 +7,7 @@ public import Transport
 /// An item of `health_checks`: something that is looked at every interval, and what is expected of it.
 public struct HealthCheck: Sendable, Hashable {
     /// What is looked at; the URL tells.
-    public enum Kind: Sendable, Hashable {
+    public indirect enum Kind: Sendable, Hashable {
         /// A document over HTTP or HTTPS, perhaps through a Unix socket.
         case http(unixSocket: String?)
         /// A connection alone: over TCP, with TLS, to a Unix socket.
@@ -94,6 +94,8 @@ public struct HealthCheck: Sendable, Hashable {
     public var codes: [String] = [], answers: [TextPattern] = []
     /// Fields to record, whatever the status.
     public var metrics: [Metric] = []
+    /// Whether there is a name to look up, so that `resolve` is a phase of it.
+    var looksUp = true
     /// Whether `probe_success` and its like are recorded too, as blackbox_exporter names them.
     public var offersBlackboxNames = false
     /// Authentication, TLS, proxy.

@@ -134,7 +134,9 @@ extension HealthCheck {
             for text in answers { add("answers: \(text)") { $0.answers = [text] } }
         }
         if let latency { add("latency: at most \(DurationText.format(latency))") { $0.latency = latency } }
-        if let days = certificateDays { add("certificate: at least \(days) days") { $0.certificateDays = days } }
+        if let days = certificateDays {
+            add("certificate: at least \(GoNumber.fixed(days)) days") { $0.certificateDays = days }
+        }
         for header in headers {
             add("header \(header.name): \(header.value.map(\.description) ?? "missing")") { $0.headers = [header] }
         }

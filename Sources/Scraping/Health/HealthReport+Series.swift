@@ -65,7 +65,8 @@ extension HealthReport {
             phased("http_duration_seconds", FetchPhase.allCases.map { ($0.rawValue, seconds($0)) })
         case .tcp, .tls, .unix: plain("failed_due_to_regex", 0)
         case .icmp:
-            phased("icmp_duration_seconds", [("resolve", seconds(.resolve)), ("setup", 0), ("rtt", seconds(.processing))])
+            phased(
+                "icmp_duration_seconds", [("resolve", seconds(.resolve)), ("setup", 0), ("rtt", seconds(.processing))])
         case .dns:
             plain("dns_answer_rrs", Double(further.answers))
             plain("dns_authority_rrs", Double(further.authorities))

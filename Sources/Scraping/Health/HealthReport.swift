@@ -108,7 +108,7 @@ public struct HealthReport: Sendable, Hashable {
     /// `healthy`; `degraded` when it serves but not as expected; else `unhealthy`.
     public var standing: String {
         if isUp { return "healthy" }
-        let claimsWorse = ["unhealthy", "down", "error", "critical", "failed"].contains(claim?.lowercased())
+        let claimsWorse = ["unhealthy", "down", "error", "critical", "failed", "inactive"].contains(claim?.lowercased())
         return claimsWorse || failures.contains { !$0.reason.isMild } ? "unhealthy" : "degraded"
     }
 
@@ -126,7 +126,10 @@ extension HealthCheck {
     /// Judges an answer, whatever its status: pure.
     public func judge(_ answer: HealthAnswer, at now: Timestamp) -> HealthReport {
         var report = HealthReport()
-        (report.status, report.durationSeconds, report.details) = (answer.status, answer.durationSeconds, answer.details)
+        (report.status, report.durationSeconds, report.details) = (
+            answer.status, answer.durationSeconds, answer.details
+        )
+        if !looksUp { report.details.phases.removeAll { $0.phase == .resolve } }
         if let failure = answer.failure {
             report.failures.append(failure)
             // What was seen of a certificate that is not trusted is told as well.
@@ -138,7 +141,9 @@ extension HealthCheck {
             let days = answer.details.certificateExpiry.map { Double($0 - now) / 86_400_000 }
             if let days, days < certificateDays {
                 let left = GoNumber.fixed((days * 10).rounded() / 10)
-                report.fail(.certificate, "the certificate ends in \(left) days, expected at least \(certificateDays)")
+                report.fail(
+                    .certificate,
+                    "the certificate ends in \(left) days, expected at least \(GoNumber.fixed(certificateDays))")
             } else if days == nil {
                 report.fail(.certificate, "the server showed no certificate")
             }
@@ -223,7 +228,8 @@ extension HealthCheck {
                 return report.fail(.body, "the body is no JSON: \(error)")
             }
         }
-        report.claim = (document["status"]?.string).map { String($0.prefix(40)) }
+        let claim = document["status"]?.string ?? document["ActiveState"]?.string
+        report.claim = claim.map { String($0.prefix(40)) }
         for condition in body {
             guard let value = condition.path.value(in: document) else {
                 report.fail(.body, "\(condition.path) is missing")

@@ -157,7 +157,9 @@ public final class MachineProber: Prober {
     private static func error(_ error: SQLError) -> ProbeError {
         let text = error.message
         if error.statement == "lookup" { return ProbeError(.resolve, text) }
-        let isLocked = ["authentication failed", "no password supplied", "no pg_hba.conf entry"].contains { text.contains($0) }
+        let isLocked = ["authentication failed", "no password supplied", "no pg_hba.conf entry"].contains {
+            text.contains($0)
+        }
         switch error.kind {
         case .unreachable where isLocked: return ProbeError(.authentication, text)
         case .unreachable where text.contains("refused"): return ProbeError(.refused, text)

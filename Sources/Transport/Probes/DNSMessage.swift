@@ -68,7 +68,7 @@ public struct DNSAnswer: Sendable, Hashable {
 
     /// Reads a message; nil when it is broken, or answers another question. Whatever stands in it, it costs no more
     /// than its length times 127.
-    init?(_ bytes: [UInt8], to question: DNSQuestion, id: UInt16) {
+    public init?(_ bytes: [UInt8], to question: DNSQuestion, id: UInt16) {
         var reader = DNSReader(bytes: bytes)
         guard let found = reader.word(), found == id, let flags = reader.word(), flags & 0x8000 != 0,
             let questions = reader.word(), let answers = reader.word(), let authorities = reader.word(),
@@ -203,6 +203,7 @@ private struct DNSReader {
         func text(_ part: ArraySlice<UInt16>) -> String {
             part.map { String($0, radix: 16) }.joined(separator: ":")
         }
-        return best.isEmpty ? text(words[...]) : text(words[..<best.lowerBound]) + "::" + text(words[best.upperBound...])
+        return best.isEmpty
+            ? text(words[...]) : text(words[..<best.lowerBound]) + "::" + text(words[best.upperBound...])
     }
 }

@@ -49,7 +49,9 @@ public struct RedisProbe: Sendable, Hashable {
         }
         try talk.send(RedisProbe.command(["PING"]))
         let pong = try RedisProbe.good(try reader.next(), "PING")
-        guard pong == "PONG" else { throw ProbeError(.answer, "PING was answered by \(String(pong.prefix(40)).goQuoted)") }
+        guard pong == "PONG" else {
+            throw ProbeError(.answer, "PING was answered by \(String(pong.prefix(40)).goQuoted)")
+        }
         var document: JSON?
         if withInfo {
             try talk.send(RedisProbe.command(["INFO"]))
