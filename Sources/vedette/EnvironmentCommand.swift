@@ -13,7 +13,12 @@ struct EnvironmentCommand: ParsableCommand {
     /// The file of variables.
     struct Described: ParsableArguments {
         @Option(help: "The file that describes the variables.") var variables = "environment.yaml"
-        @Option(help: "development, staging or production.") var environment = DeploymentStage.production
+        @Option(help: "development, staging or production.") var environment = Stage.production
+
+        /// Where the system runs.
+        enum Stage: String, ExpressibleByArgument, CaseIterable { case development, staging, production }
+        /// The same, for whom judging belongs to.
+        var stage: DeploymentStage { DeploymentStage(rawValue: environment.rawValue) ?? .production }
 
         func read() throws -> [VariableDefinition] {
             do {
@@ -46,7 +51,7 @@ struct EnvironmentCommand: ParsableCommand {
         func run() throws {
             let definitions = try described.read()
             let values = try values()
-            let check = EnvironmentCheck(definitions, in: described.environment, values, machine)
+            let check = EnvironmentCheck(definitions, in: described.stage, values, machine)
             let verdicts = check.verdicts()
             let rows = verdicts.map { verdict in
                 [
@@ -79,14 +84,18 @@ struct EnvironmentCommand: ParsableCommand {
                     throw Refusal("\(error)")
                 }
             }
-            return EnvironmentValues(process: onlyFiles ? { _ in nil } : environmentVariable, files: files)
+            let isAlone = onlyFiles
+            return EnvironmentValues(process: { isAlone ? nil : environmentVariable($0) }, files: files)
         }
 
         private var machine: VariableFiles {
             VariableFiles(
                 // A path that may not be looked at is none.
-                isDirectory: { path in (try? SystemFiles().attributes(of: path))?.isDirectory },
-                isAllowed: { path, writing in access(path, writing ? W_OK : R_OK) == 0 },
+                isDirectory: { path in
+                    guard let found = try? SystemFiles().attributes(of: path) else { return nil }
+                    return found.isDirectory
+                },
+                isAllowed: { path, writing in unsafe access(path, writing ? W_OK : R_OK) == 0 },
                 read: { try SystemFiles().contents(of: $0, limit: 1 << 20) })
         }
 
@@ -114,8 +123,8 @@ struct EnvironmentCommand: ParsableCommand {
                     if bytes.contains(where: { $0 > 0x20 }) { continue }
                     Output.problem("\(location): \(shown) is empty; write the secret into it")
                 } catch {
-                    let reason = (error as? FileError)?.reason ?? "it cannot be read"
-                    Output.problem("\(location): \(shown) cannot be read: \(reason); mend the path or write the file")
+                    Output.problem(
+                        "\(location): \(shown) cannot be read: \(error.reason); mend the path or write the file")
                 }
                 problems += 1
             }
@@ -144,13 +153,11 @@ struct EnvironmentCommand: ParsableCommand {
         @OptionGroup var described: Described
 
         func run() throws {
-            let text = try described.read().template(for: described.environment)
+            let text = try described.read().template(for: described.stage)
             Output.line(String(text.dropLast()))
         }
     }
 }
-
-extension DeploymentStage: ExpressibleByArgument {}
 
 /// Secrets of the system's generator.
 enum GeneratedSecret {

@@ -19,12 +19,16 @@ final class SimulatedWorld {
     /// How the receiver behaves towards one request.
     enum Mood: Sendable {
         case good, slow, broken, limited, deaf, gone, garbled
+        /// It refuses, and its answer repeats all that it was told.
+        case echo
     }
 
     /// What all tasks of the world share.
     final class Shared: Sendable {
         struct State {
             var log: [String] = []
+            /// What the daemon's log says, with its fields.
+            var printed: [String] = []
             var deliveries: [Delivery] = []
             var unknown: Set<String> = []
             /// What Redis holds, and whether it is away.
@@ -92,6 +96,7 @@ final class SimulatedWorld {
     /// What happened, in order, with simulated times.
     var log: [String] { shared.state.withLock { $0.log } }
     var deliveries: [Delivery] { shared.state.withLock { $0.deliveries } }
+    var printed: [String] { shared.state.withLock { $0.printed } }
     var now: Timestamp { executor.now() }
 
     /// Starts a daemon on what is on the disk.
@@ -148,7 +153,11 @@ final class SimulatedWorld {
 private struct NotingLog: LogSink {
     let shared: SimulatedWorld.Shared
     let clock: any TimeSource
-    func write(_ event: LogEvent) { shared.note("\(clock.now()) \(event.kind): \(event.message)") }
+    func write(_ event: LogEvent) {
+        shared.note("\(clock.now()) \(event.kind): \(event.message)")
+        let fields = event.fields.map { " \($0.name)=\($0.value)" }.joined()
+        shared.state.withLock { $0.printed.append("\(event.kind): \(event.message)\(fields)") }
+    }
 }
 
 /// The receivers' side of the network.
@@ -165,6 +174,10 @@ private struct SimulatedNetwork: HTTPTransport {
         switch mood {
         case .gone: throw .unreachable("Couldn't connect to server")
         case .broken: return HTTPResponse(status: 503, body: Array("<html>busy</html>".utf8))
+        case .echo:
+            let headers = request.headers.map { "\($0.name): \($0.value)" }.joined(separator: "\n")
+            let body = String(decoding: request.body, as: UTF8.self)
+            return HTTPResponse(status: 400, body: Array("cannot POST \(request.url)\n\(headers)\n\(body)".utf8))
         case .limited: return HTTPResponse(status: 429, headers: [HTTPHeader("retry-after", "3")])
         case .slow: try await pause(4000)
         case .deaf, .garbled, .good: break
