@@ -33,6 +33,8 @@ public struct MailChannel: Channel {
     public var texts = PageTexts()
     /// See `Channel`.
     public private(set) var effective: JSON = .null
+    /// What variables gave to the entry, cut out of what is told like its secrets.
+    private var variables: [Secret] = []
     var from: PageTemplate, to: PageTemplate
     var headers: [(name: String, template: PageTemplate)] = []
     var templates = ChannelTemplates()
@@ -101,6 +103,7 @@ public struct MailChannel: Channel {
             from: map, ["text", "html"], defaults: ["html": "{{ template \"email.default.html\" . }}"], texts)
         try readHeaders(map)
         try readThreading(map)
+        variables = map.variableValues.filter { $0.utf8.count >= 8 }.map { Secret($0) }
         effective = shown(
             map, [("to", to.written), ("from", from.written), ("hello", greeting), ("smarthost", smarthost)], global)
         try map.finish()
@@ -259,7 +262,7 @@ public struct MailChannel: Channel {
 
     /// The credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] {
-        revealed([password, secret].compactMap(\.self), files)
+        revealed([password, secret].compactMap(\.self) + variables, files)
     }
 
     /// One for each server.

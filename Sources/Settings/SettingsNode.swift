@@ -21,11 +21,26 @@ public struct SettingsNode: Sendable {
     let content: Content
     let file: SettingsFile
     let offset: Int
-    /// The text of the file, when variables were put in.
-    let written: String?
+    /// The text of the file and the values put into it, when variables stand there.
+    let expansion: Expansion?
+    /// A class: seldom there, and a word in each node.
+    final class Expansion: Sendable {
+        let written: String, values: [String]
+        init(written: String, values: [String]) { (self.written, self.values) = (written, values) }
+    }
+    var written: String? { expansion?.written }
 
-    init(_ content: Content, file: SettingsFile, offset: Int, written: String? = nil) {
-        (self.content, self.file, self.offset, self.written) = (content, file, offset, written)
+    init(_ content: Content, file: SettingsFile, offset: Int, expansion: Expansion? = nil) {
+        (self.content, self.file, self.offset, self.expansion) = (content, file, offset, expansion)
+    }
+
+    /// What variables gave here and below.
+    var variableValues: [String] {
+        switch content {
+        case .scalar: expansion?.values ?? []
+        case .list(let items): items.flatMap(\.variableValues)
+        case .map(let pairs): pairs.flatMap(\.value.variableValues)
+        }
     }
 
     /// The same with the text of the file in place of what variables made of it, for whoever shows it.

@@ -39,10 +39,13 @@ public final class Variables: Sendable {
     public var references: [Reference] { state.withLock { $0.references } }
 
     /// A text with its variables put in; nil when it holds none and stays as it is.
-    func expand(_ text: String, at location: SourceLocation) throws(SettingsError) -> (text: String, isWhole: Bool)? {
+    func expand(_ text: String, at location: SourceLocation) throws(SettingsError) -> (
+        text: String, isWhole: Bool, values: [String]
+    )? {
         guard text.utf8.contains(0x24) else { return nil }
         var parts = VariableScanner(text)
         var result = ""
+        var values: [String] = []
         var (count, others, isChanged) = (0, 0, false)
         while let part = parts.next() {
             switch part {
@@ -63,6 +66,7 @@ public final class Variables: Sendable {
                 }
                 if let found, !found.isEmpty || fallback == nil {
                     if !found.isEmpty { state.withLock { $0.written[found] = "${\(name)}" } }
+                    values.append(found)
                     result += found
                 } else if let fallback {
                     result += fallback
@@ -73,7 +77,7 @@ public final class Variables: Sendable {
                 (count, isChanged) = (count + 1, true)
             }
         }
-        return isChanged ? (result, count == 1 && others == 0) : nil
+        return isChanged ? (result, count == 1 && others == 0, values) : nil
     }
 
     /// A message without what came from variables: `${NAME}` stands in its place. Of a longer value also a piece of

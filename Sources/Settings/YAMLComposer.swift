@@ -214,11 +214,12 @@ private struct NodeBuilder {
                 return plain
             }
         }
-        guard let (value, isWhole) = try variables?.expand(text, at: file.location(offset: offset)) else {
+        guard let (value, isWhole, values) = try variables?.expand(text, at: file.location(offset: offset)) else {
             return plain
         }
         return SettingsNode(
-            .scalar(value, isWhole || style == .plain ? .variable : style), file: file, offset: offset, written: text)
+            .scalar(value, isWhole || style == .plain ? .variable : style), file: file, offset: offset,
+            expansion: SettingsNode.Expansion(written: text, values: values))
     }
 
     private mutating func open(isMap: Bool, _ anchor: String?, _ offset: Int) throws(SettingsError) {
