@@ -280,7 +280,8 @@ public final class Vedette: Sendable {
     func beforeReload(_ stage: ReloadStage) throws { try world.beforeReload(stage) }
 
     func readSettings() throws(SettingsError) -> DaemonSettings {
-        try DaemonSettings(path: options.configuration, files: world.files, mode: options.matcherMode)
+        try DaemonSettings(
+            path: options.configuration, files: world.files, variables: world.variables, mode: options.matcherMode)
     }
 
     func use(_ fresh: DaemonSettings) { settings.withLock { $0 = fresh } }

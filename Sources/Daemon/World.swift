@@ -1,5 +1,6 @@
 public import Basics
 public import Scraping
+public import Settings
 public import Systemd
 public import Transport
 
@@ -33,6 +34,8 @@ public struct World: Sendable {
 
     /// How many clients may be connected at the most.
     public var clientLimit = Int.max
+    /// The environment that `${NAME}` in the configuration comes from.
+    public var variables: Variables.Source = { _ in nil }
     /// Who supervises the process.
     public var manager: any ServiceManager = NoServiceManager()
     /// Called before each stage of a reload; what it throws fails the stage. For tests.
@@ -94,6 +97,7 @@ public struct World: Sendable {
             }
         }
         world.clientLimit = descriptors / 4
+        world.variables = environmentVariable
         world.resolver = SystemResolver()
         world.prober = MachineProber(
             clock: clock, files: { try files.contents(of: $0) }, units: BusUnitStates(clock: clock))

@@ -48,7 +48,7 @@ struct RunCommand: AsyncParsableCommand {
         var world = World.machine(log: log, descriptors: raiseDescriptorLimit())
         world.manager = Systemd()
         do {
-            var settings = try DaemonSettings(path: config, files: world.files, mode: mode)
+            var settings = try DaemonSettings(path: config, files: world.files, variables: world.variables, mode: mode)
             guard let kept = DurationText.parse(retention), kept >= 60_000 else {
                 throw Refusal("--retention: '\(retention)' is no duration of at least 1m; write it as 15d or 12h")
             }

@@ -8,7 +8,7 @@ import Testing
         let files = MemoryFiles()
         files.put("etc/vedette.yaml", yaml)
         files.put("etc/rules.yml", rules)
-        return try DaemonSettings(path: "etc/vedette.yaml", files: files)
+        return try DaemonSettings(path: "etc/vedette.yaml", files: files, variables: { _ in nil })
     }
 
     @Test(

@@ -70,7 +70,7 @@ import Testing
 
     private func load(_ url: URL) -> (settings: DaemonSettings?, problem: SettingsError?) {
         do throws(SettingsError) {
-            return (try DaemonSettings(path: url.path, files: SystemFiles()), nil)
+            return (try DaemonSettings(path: url.path, files: SystemFiles(), variables: { _ in nil }), nil)
         } catch {
             return (nil, error)
         }

@@ -8,7 +8,7 @@ extension API {
         guard request.method == "POST" else {
             let active = request.parameter("active") == "true"
             let runs = await context.rollback.runs.filter { !active || $0.outcome == nil }
-            return .success(["rollbacks": .array(runs.map(\.json))])
+            return .success(["rollbacks": .array(runs.map(\.shown))])
         }
         guard let action = request.parameter("action") else {
             throw APIError.badData("the parameter 'action' is missing")
@@ -17,7 +17,7 @@ extension API {
             throw APIError.badData("the parameter 'reason' is missing: who asks, and why; it is told to the receivers")
         }
         return try await answering { () throws(RollbackRefusal) in
-            try await context.rollback.start(action, reason: reason).json
+            try await context.rollback.start(action, reason: reason).shown
         }
     }
 
@@ -26,11 +26,11 @@ extension API {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         switch (parts.count, parts.last, request.method) {
         case (1, _, "GET"):
-            return try await answering { () throws(RollbackRefusal) in try await context.rollback.run(parts[0]).json }
+            return try await answering { () throws(RollbackRefusal) in try await context.rollback.run(parts[0]).shown }
         case (2, "cancel", "POST"):
             let who = request.parameter("by") ?? "a person"
             return try await answering { () throws(RollbackRefusal) in
-                try await context.rollback.cancel(parts[0], by: who).json
+                try await context.rollback.cancel(parts[0], by: who).shown
             }
         case (1, _, _), (2, "cancel", _): return .text("Method Not Allowed\n", status: 405)
         default: return .text("404 page not found\n", status: 404)
