@@ -45,7 +45,9 @@ public enum WorkloadProcess {
         let query = Dictionary(request.parameters.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
         let answer = await host.answer(
             WorkloadRequest(request.method, request.path, query: query, body: request.body))
-        return .json(answer.body, status: answer.status)
+        var response = APIResponse.json(answer.body, status: answer.status)
+        if !answer.allowed.isEmpty { response.headers.append(("Allow", answer.allowed.joined(separator: ", "))) }
+        return response
     }
 
     private struct HostService: Service {

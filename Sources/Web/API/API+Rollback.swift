@@ -21,19 +21,16 @@ extension API {
         }
     }
 
-    /// GET: one rollback. POST to `ID/cancel`: a person ends it.
-    func rollback(_ path: String, _ request: APIRequest) async throws -> APIResponse {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-        switch (parts.count, parts.last, request.method) {
-        case (1, _, "GET"):
-            return try await answering { () throws(RollbackRefusal) in try await context.rollback.run(parts[0]).shown }
-        case (2, "cancel", "POST"):
-            let who = request.parameter("by") ?? "a person"
-            return try await answering { () throws(RollbackRefusal) in
-                try await context.rollback.cancel(parts[0], by: who).shown
-            }
-        case (1, _, _), (2, "cancel", _): return .text("Method Not Allowed\n", status: 405)
-        default: return .text("404 page not found\n", status: 404)
+    /// One rollback.
+    func oneRollback(_ id: String) async throws -> APIResponse {
+        try await answering { () throws(RollbackRefusal) in try await context.rollback.run(id).shown }
+    }
+
+    /// A person ends one.
+    func cancelRollback(_ id: String, _ request: APIRequest) async throws -> APIResponse {
+        let who = request.parameter("by") ?? "a person"
+        return try await answering { () throws(RollbackRefusal) in
+            try await context.rollback.cancel(id, by: who).shown
         }
     }
 

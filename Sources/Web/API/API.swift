@@ -91,12 +91,13 @@ public struct API: Sendable {
 
     private typealias Handler = @Sendable (API, APIRequest) async throws -> APIResponse
 
+    /// What is asked with GET is asked with HEAD as well.
     private static let routes: [String: (methods: [String], handler: Handler)] = [
-        "/metrics": (["GET", "HEAD"], { api, request in api.ownMetrics(request) }),
-        "/health": (["GET", "HEAD"], { api, _ in api.health() }),
-        "/health/detailed": (["GET", "HEAD"], { api, _ in await api.detailedHealth() }),
-        "/-/healthy": (["GET", "HEAD"], { _, _ in .text("Vedette is healthy.\n") }),
-        "/-/ready": (["GET", "HEAD"], { api, _ in api.ready() }),
+        "/metrics": (["GET"], { api, request in api.ownMetrics(request) }),
+        "/health": (["GET"], { api, _ in api.health() }),
+        "/health/detailed": (["GET"], { api, _ in await api.detailedHealth() }),
+        "/-/healthy": (["GET"], { _, _ in .text("Vedette is healthy.\n") }),
+        "/-/ready": (["GET"], { api, _ in api.ready() }),
         "/api/v1/query": (["GET", "POST"], { try await $0.query($1) }),
         "/api/v1/query_range": (["GET", "POST"], { try await $0.queryRange($1) }),
         "/api/v1/format_query": (["GET", "POST"], { try $0.formatQuery($1) }),
@@ -117,7 +118,7 @@ public struct API: Sendable {
         "/api/v1/scrape_pools": (["GET"], { api, _ in api.scrapePools() }),
         "/api/v1/notifications": (["GET"], { _, _ in .success([]) }),
         "/api/v1/features": (["GET"], { api, _ in api.features() }),
-        "/federate": (["GET", "HEAD"], { try $0.federate($1) }),
+        "/federate": (["GET"], { try $0.federate($1) }),
         "/api/vedette/v1/rollbacks": (["GET", "POST"], { try await $0.rollbacks($1) }),
         "/api/vedette/v1/rollbacks/plan": (["GET"], { try await $0.rollbackPlan($1) }),
         "/api/vedette/v1/rollbacks/status": (["GET"], { api, _ in await api.rollbackStatus() }),
@@ -126,8 +127,8 @@ public struct API: Sendable {
         "/api/vedette/v1/pages/dead": (["POST"], { try await $0.deadLetters($1) }),
         "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
         "/api/vedette/v1/audit": (["GET"], { api, _ in api.auditRecord() }),
-        "/pages": (["GET", "HEAD"], { api, _ in await api.ledgerPage() }),
-        "/": (["GET", "HEAD"], { api, _ in await api.firstPage() }),
+        "/pages": (["GET"], { api, _ in await api.ledgerPage() }),
+        "/": (["GET"], { api, _ in await api.firstPage() }),
         "/-/reload": (["POST", "PUT"], { api, _ in await api.reload() }),
         "/api/v1/metadata": (["GET"], { try $0.metadata($1) }),
         "/api/v1/query_exemplars": (["GET", "POST"], { try $0.queryExemplars($1) }),
@@ -137,7 +138,49 @@ public struct API: Sendable {
         "/api/v1/status/walreplay": (["GET"], { api, _ in api.replayProgress() }),
         "/api/v1/status/buildinfo": (["GET"], { api, _ in api.buildInformation() }),
         "/api/v1/status/runtimeinfo": (["GET"], { api, _ in api.runtimeInformation() }),
+        "/api/v1/openapi.yaml": (["GET"], { api, _ in api.openAPI() }),
     ]
+
+    private typealias NamedHandler = @Sendable (API, String, APIRequest) async throws -> APIResponse
+
+    /// Paths with a name in braces; the first that fits is meant.
+    private static let namedRoutes: [(path: String, methods: [String], handler: NamedHandler)] = [
+        ("/api/v1/label/{name}/values", ["GET"], { try $0.labelValues($1, $2) }),
+        ("/health/{name}", ["GET"], { api, name, _ in await api.health(of: name) }),
+        (
+            "/api/vedette/v1/rollbacks/{id}/cancel", ["POST"],
+            { try await $0.cancelRollback($1, $2) }
+        ),
+        ("/api/vedette/v1/rollbacks/{id}", ["GET"], { api, id, _ in try await api.oneRollback(id) }),
+    ]
+
+    /// Every method and path that is answered here, the workloads' apart; what holds a name stands in braces.
+    static var surface: [(method: String, path: String)] {
+        routes.flatMap { path, route in route.methods.map { ($0, path) } }
+            + namedRoutes.flatMap { route in route.methods.map { ($0, route.path) } } + alertmanagerSurface
+    }
+
+    /// The name that stands in a path where `pattern` has its braces.
+    private static func name(in path: String, by pattern: String) -> String? {
+        guard let open = pattern.firstIndex(of: "{"), let close = pattern.firstIndex(of: "}") else { return nil }
+        let (prefix, suffix) = (pattern[..<open], pattern[pattern.index(after: close)...])
+        guard path.utf8.count >= prefix.utf8.count + suffix.utf8.count, path.hasPrefix(prefix), path.hasSuffix(suffix)
+        else { return nil }
+        return String(path.dropFirst(prefix.count).dropLast(suffix.count))
+    }
+
+    /// What OPTIONS and a method that a path does not take are answered; nil: the path takes it.
+    static func unless(_ methods: [String], take method: String) -> APIResponse? {
+        if methods.contains(method) || (method == "HEAD" && methods.contains("GET")) { return nil }
+        var answer: APIResponse = method == "OPTIONS" ? .nothing : .text("Method Not Allowed\n", status: 405)
+        answer.headers.append(("Allow", allowed(methods)))
+        return answer
+    }
+
+    /// For `Allow`.
+    static func allowed(_ methods: [String]) -> String {
+        (methods + (methods.contains("GET") ? ["HEAD", "OPTIONS"] : ["OPTIONS"])).sorted().joined(separator: ", ")
+    }
 
     /// Answers a request. A query runs on the executor of the calling task, which must be one that may be busy.
     public func answer(_ asked: APIRequest) async -> APIResponse {
@@ -180,21 +223,13 @@ public struct API: Sendable {
     private func handle(_ request: APIRequest) async -> APIResponse {
         do {
             if let route = API.routes[request.path] {
-                guard route.methods.contains(request.method) else { return .text("Method Not Allowed\n", status: 405) }
+                if let answer = API.unless(route.methods, take: request.method) { return answer }
                 return try await route.handler(self, request)
             }
-            let prefix = "/api/v1/label/", suffix = "/values"
-            let isLongEnough = request.path.utf8.count >= prefix.utf8.count + suffix.utf8.count
-            if isLongEnough, request.path.hasPrefix(prefix), request.path.hasSuffix(suffix) {
-                guard request.method == "GET" else { return .text("Method Not Allowed\n", status: 405) }
-                let name = request.path.dropFirst(prefix.count).dropLast(suffix.count)
-                return try labelValues(String(name), request)
-            }
-            if request.path.hasPrefix("/health/") {
-                guard ["GET", "HEAD"].contains(request.method) else {
-                    return .text("Method Not Allowed\n", status: 405)
-                }
-                return await health(of: String(request.path.dropFirst(8)))
+            for route in API.namedRoutes {
+                guard let name = API.name(in: request.path, by: route.path) else { continue }
+                if let answer = API.unless(route.methods, take: request.method) { return answer }
+                return try await route.handler(self, name, request)
             }
             if Forwarder.prefixes.contains(where: request.path.hasPrefix) {
                 guard let workloads = context.workloads else {
@@ -204,15 +239,7 @@ public struct API: Sendable {
                 }
                 return await workloads.forward(request)
             }
-            if request.method == "POST", ["/api/v1/silences", "/api/v1/alerts"].contains(request.path) {
-                return .json(
-                    ["status": "deprecated", "error": "Alertmanager's API v1 is gone; use /api/v2"], status: 410)
-            }
             if request.path.hasPrefix("/api/v2/") { return try await alertmanager(request, request.path.dropFirst(8)) }
-            let rollbacks = "/api/vedette/v1/rollbacks/"
-            if request.path.hasPrefix(rollbacks) {
-                return try await rollback(String(request.path.dropFirst(rollbacks.count)), request)
-            }
             return .text("404 page not found\n", status: 404)
         } catch let error as APIError {
             return error.response
@@ -227,6 +254,12 @@ public struct API: Sendable {
 
     private func reload() async -> APIResponse {
         await context.reload().map { .text("\($0)\n", status: 400) } ?? .text("reloaded\n")
+    }
+
+    private func openAPI() -> APIResponse {
+        let server = context.routePrefix.isEmpty ? "/" : context.routePrefix
+        return APIResponse(
+            contentType: "application/yaml", body: Array(OpenAPI(server: server, version: context.version).yaml.utf8))
     }
 
     private func ready() -> APIResponse {

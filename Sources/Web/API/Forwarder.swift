@@ -50,7 +50,12 @@ public final class Forwarder: Sendable {
         do throws(TransportError) {
             let answer = try await transport.send(sent)
             let type = answer.headers.first { $0.name.lowercased() == "content-type" }?.value
-            return APIResponse(status: answer.status, contentType: type ?? "application/json", body: answer.body)
+            var passed = APIResponse(
+                status: answer.status, contentType: type ?? "application/json", body: answer.body)
+            if let allowed = answer.headers.first(where: { $0.name.lowercased() == "allow" })?.value {
+                passed.headers.append(("Allow", allowed))
+            }
+            return passed
         } catch {
             switch error {
             case .unreachable, .invalid:

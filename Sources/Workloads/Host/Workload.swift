@@ -163,6 +163,8 @@ public struct WorkloadResponse: Sendable, Hashable {
     public var status: Int
     /// The body.
     public var body: JSON
+    /// With 405: the methods that the path takes.
+    public var allowed: [String] = []
 
     /// An answer by its parts.
     public init(_ body: JSON, status: Int = 200) { (self.status, self.body) = (status, body) }

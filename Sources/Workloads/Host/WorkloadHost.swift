@@ -265,23 +265,29 @@ public actor WorkloadHost: MetricsSource, WorkloadRunner {
 
     // MARK: - Answers
 
+    /// What the host answers itself, to GET.
+    public static let ownPaths = ["/health", "/api/v1/ml/health", "/api/vedette/v1/workloads"]
+
     /// Answers a request. Predictions do not wait for a run, nor for the database.
     public nonisolated func answer(_ request: WorkloadRequest) async -> WorkloadResponse {
         do throws(WorkloadRefusal) {
-            switch (request.method, request.path) {
-            case ("GET", "/health"), ("GET", "/api/v1/ml/health"): return health()
-            case ("GET", "/api/vedette/v1/workloads"):
-                try request.checkQuery([])
-                return WorkloadResponse(statusDocument())
-            default: break
-            }
-            guard let methods = routes[request.path] else {
+            let methods = WorkloadHost.ownPaths.contains(request.path) ? ["GET"] : routes[request.path]?.keys.sorted()
+            guard let methods else {
                 throw WorkloadRefusal(404, "there is no \(request.path)", cure: "see GET /api/vedette/v1/workloads")
             }
-            guard let endpoint = methods[request.method] else {
-                throw WorkloadRefusal(
-                    405, "\(request.path) does not take \(request.method)",
-                    cure: "use \(methods.keys.sorted().joined(separator: " or "))")
+            let method = request.method == "HEAD" ? "GET" : request.method
+            guard methods.contains(method) else {
+                var refusal = WorkloadResponse(
+                    WorkloadRefusal(
+                        405, "\(request.path) does not take \(request.method)",
+                        cure: "use \(methods.joined(separator: " or "))"))
+                refusal.allowed = methods
+                return refusal
+            }
+            guard let endpoint = routes[request.path]?[method] else {
+                guard request.path == "/api/vedette/v1/workloads" else { return health() }
+                try request.checkQuery([])
+                return WorkloadResponse(statusDocument())
             }
             return WorkloadResponse(try await endpoint.handler(request, self))
         } catch {

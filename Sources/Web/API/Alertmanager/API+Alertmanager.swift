@@ -20,18 +20,32 @@ extension API {
         "silences": ["GET": { try await $0.silenceList($1) }, "POST": { try await $0.postSilence($1) }],
     ]
 
+    /// As `surface` has it.
+    static var alertmanagerSurface: [(method: String, path: String)] {
+        alertmanagerRoutes.flatMap { path, methods in methods.keys.map { ($0, "/api/v2/\(path)") } }
+            + silenceMethods.map { ($0, "/api/v2/silence/{silenceID}") }
+    }
+    private static let silenceMethods = ["DELETE", "GET"]
+
     /// Answers what is under `/api/v2/`.
     func alertmanager(_ request: APIRequest, _ path: Substring) async throws -> APIResponse {
         do {
-            if path.hasPrefix("silence/"), !path.dropFirst(8).contains("/") {
-                return try await oneSilence(request, String(path.dropFirst(8)))
-            }
-            guard let methods = API.alertmanagerRoutes[String(path)] else {
+            let silence = path.hasPrefix("silence/") && !path.dropFirst(8).contains("/") ? path.dropFirst(8) : nil
+            let handlers = silence == nil ? API.alertmanagerRoutes[String(path)] : [:]
+            guard let handlers else {
                 throw AlertmanagerError(status: 404, code: 404, message: "path \(request.path) was not found")
             }
-            guard let handler = methods[request.method] ?? (request.method == "HEAD" ? methods["GET"] : nil) else {
-                throw API.notAllowed(request, methods.keys.sorted())
+            let methods = silence == nil ? handlers.keys.sorted() : API.silenceMethods
+            if var answer = API.unless(methods, take: request.method) {
+                if answer.status == 405 {
+                    let headers = answer.headers
+                    answer = API.notAllowed(request, methods).response
+                    answer.headers += headers
+                }
+                return answer
             }
+            if let silence { return try await oneSilence(request, String(silence)) }
+            guard let handler = handlers[request.method] ?? handlers["GET"] else { return .nothing }
             try checkType(request)
             return try await handler(self, request)
         } catch let error as AlertmanagerError {
@@ -49,7 +63,7 @@ extension API {
             message: "unsupported media type \(type.goQuoted), only [application/json] are allowed")
     }
 
-    static func notAllowed(_ request: APIRequest, _ methods: [String]) -> AlertmanagerError {
+    private static func notAllowed(_ request: APIRequest, _ methods: [String]) -> AlertmanagerError {
         AlertmanagerError(
             status: 405, code: 405,
             message: "method \(request.method) is not allowed, but [\(methods.joined(separator: ","))] are")
