@@ -13,7 +13,8 @@ extension Vedette {
         let pause = min(5000, (world.manager.watchdog ?? 30_000) / 3)
         var wasStuck = false
         while true {
-            if isStopping.withLock({ $0 }) { world.manager.tell(.extending(Vedette.drainLimit + 2 * pause)) }
+            hardships.look()
+            if isStopping.withLock({ $0 }) { world.manager.tell(.extending(2 * Vedette.drainLimit)) }
             // Actors that hang do not come back from here.
             var stuck = await scheduler.stuckGroups(clock).map { "the rule group '\($0)'" }
             let pages = await dispatcher.pagesUnderWay

@@ -11,10 +11,12 @@ public struct InheritedSocket: Sendable, Hashable {
     public var name: String
     /// Whether it is a Unix socket.
     public var isUnix: Bool
+    /// The port of a TCP socket.
+    public var port: Int?
 
     /// A socket by its parts.
-    public init(descriptor: Int32, name: String, isUnix: Bool) {
-        (self.descriptor, self.name, self.isUnix) = (descriptor, name, isUnix)
+    public init(descriptor: Int32, name: String, isUnix: Bool, port: Int? = nil) {
+        (self.descriptor, self.name, self.isUnix, self.port) = (descriptor, name, isUnix, port)
     }
 
     /// All sockets that were handed over, in systemd's order, and no more of them by a second call or in children.
@@ -37,9 +39,22 @@ public struct InheritedSocket: Sendable, Hashable {
             }
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             let isUnix = sd_is_socket(descriptor, AF_UNIX, Int32(SOCK_STREAM.rawValue), 1) > 0
-            sockets.append(InheritedSocket(descriptor: descriptor, name: name, isUnix: isUnix))
+            let port = isUnix ? nil : port(of: descriptor)
+            sockets.append(InheritedSocket(descriptor: descriptor, name: name, isUnix: isUnix, port: port))
         }
         return sockets
+    }
+
+    private static func port(of descriptor: Int32) -> Int? {
+        // The port stands at the same place in both families of addresses.
+        var address = sockaddr_in6()
+        var size = socklen_t(MemoryLayout<sockaddr_in6>.size)
+        let result = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe getsockname(descriptor, $0, &size)
+            }
+        }
+        return result == 0 ? Int(UInt16(bigEndian: address.sin6_port)) : nil
     }
 }
 

@@ -59,6 +59,16 @@ struct Client: ParsableArguments {
         return answer
     }
 
+    /// An answer that is no JSON, or an API's refusal, as text.
+    func text(_ path: String, method: String = "GET") async throws -> (status: Int, text: String) {
+        let response = try await exchange(HTTPRequest(method: method, url: url + path, timeout: 130_000))
+        // Only a refusal is JSON.
+        if let refusal = try? JSON(parsing: response.body), let message = refusal["error"]?.string {
+            return (response.status, message)
+        }
+        return (response.status, String(decoding: response.body, as: UTF8.self))
+    }
+
     /// Whether there is something under a path.
     func isFound(_ path: String) async throws -> Bool {
         let status = try await exchange(HTTPRequest(url: url + path, timeout: 130_000)).status

@@ -9,7 +9,8 @@ struct Main: AsyncParsableCommand {
         abstract: "Watches services, evaluates rules, pages the person on call.",
         version: Vedette.version,
         subcommands: [
-            RunCommand.self, CheckCommand.self, TestCommand.self, QueryCommand.self, AlertsCommand.self,
+            RunCommand.self, ReloadCommand.self, CheckCommand.self, TestCommand.self, QueryCommand.self,
+            AlertsCommand.self,
             SilenceCommand.self, PagesCommand.self, NotifyCommand.self, RollbackCommand.self, WorkloadsCommand.self,
             AccessCommand.self, EnvironmentCommand.self, ImpactCommand.self, DemoCommand.self,
         ])

@@ -45,7 +45,7 @@ struct RunCommand: AsyncParsableCommand {
         let addresses = try addresses()
         let (mode, delay, prefix) = (try matcherMode(), try startDelayLength(), try prefix())
         let vedette: Vedette
-        var world = World.machine(log: log)
+        var world = World.machine(log: log, descriptors: raiseDescriptorLimit())
         world.manager = Systemd()
         do {
             var settings = try DaemonSettings(path: config, files: world.files, variables: world.variables, mode: mode)
@@ -74,27 +74,32 @@ struct RunCommand: AsyncParsableCommand {
         await log.flush(atMost: 1000, SystemClock())
     }
 
-    /// What systemd hands over, and what is asked for beside it.
+    /// What systemd hands over, and what is asked for beside it; of the latter not a port that is among the former.
     private func addresses() throws -> [ListenAddress] {
-        let inherited: [ListenAddress]
+        let inherited: [InheritedSocket]
         do throws(InheritedSocketError) {
-            inherited = try InheritedSocket.take().map { .inherited($0) }
+            inherited = try InheritedSocket.take()
         } catch {
             throw Refusal("\(error)")
         }
-        let wanted = listen.isEmpty && inherited.isEmpty ? ["127.0.0.1:9470"] : listen
-        return try inherited
-            + wanted.map { text in
-                if text.hasPrefix("unix:") {
-                    let path = String(text.dropFirst(5))
-                    guard !path.isEmpty, path.utf8.count <= 107 else {
-                        throw Refusal("--listen: '\(text)' names no Unix socket; write unix:PATH, of at most 107 bytes")
-                    }
-                    return .unix(path: path)
-                }
-                let (host, port) = try Address.parse(text)
-                return .tcp(host: host, port: port)
+        let wanted = try (listen.isEmpty && inherited.isEmpty ? ["127.0.0.1:9470"] : listen).map(RunCommand.address)
+        return inherited.map { .inherited($0) }
+            + wanted.filter { address in
+                guard case .tcp(_, let port) = address else { return true }
+                return !inherited.contains { $0.port == port }
             }
+    }
+
+    private static func address(_ text: String) throws -> ListenAddress {
+        guard text.hasPrefix("unix:") else {
+            let (host, port) = try Address.parse(text)
+            return .tcp(host: host, port: port)
+        }
+        let path = String(text.dropFirst(5))
+        guard !path.isEmpty, path.utf8.count <= 107 else {
+            throw Refusal("--listen: '\(text)' names no Unix socket; write unix:PATH, of at most 107 bytes")
+        }
+        return .unix(path: path)
     }
 
     /// The first that a browser can reach.

@@ -80,6 +80,8 @@ final class SimulatedWorld {
     var replayHangs = false
 
     static let start = Timestamp(milliseconds: 1_790_000_000_000)
+    /// The page of a target that takes a request and never answers.
+    static let never = "never"
 
     init(
         seed: UInt64, configuration: String, rules: String,
@@ -237,12 +239,20 @@ private final class SimulatedFetcher: Fetcher {
     func start(_ handle: Int) {
         guard let request = requests[handle] else { return }
         let page = shared.page(request.url, clock.now())
-        running.append((handle, uptime + Milliseconds(clock.random() % 30), page))
+        let isSilent = page == SimulatedWorld.never
+        running.append((handle, uptime + (isSilent ? request.timeout : Milliseconds(clock.random() % 30)), page))
     }
     func poll(for wait: Milliseconds, _ finish: (consuming FetchResult) -> Void) {
         let done = running.filter { $0.due <= uptime }
         running.removeAll { $0.due <= uptime }
         for one in done {
+            if one.page == SimulatedWorld.never {
+                finish(
+                    FetchResult(
+                        handle: one.handle, status: 0, contentType: nil, body: [], durationSeconds: 0.5,
+                        error: .interrupted("timed out", requestWasSent: true)))
+                continue
+            }
             finish(
                 FetchResult(
                     handle: one.handle, status: one.page == nil ? 0 : 200, contentType: "text/plain",

@@ -10,9 +10,12 @@ enum Exceptions {
         "Sources/Basics/Simulation/SimulatedExecutor.swift": "starts the simulated world's own task, on itself",
         "Sources/Transport/CurlTransport.swift": "libcurl's loop blocks; tests put a simulated network in its place",
         "Sources/Daemon/World.swift": "a scrape loop has a thread of its own; tests drive its pure step instead",
+        "Sources/Transport/Probes/HostLookup.swift":
+            "the C library's resolver blocks without a limit; who asks waits for as long as it may",
         "Sources/Basics/NameResolver.swift": "the C library's resolver blocks; tests put a table in its place",
         "Sources/Basics/SystemProcesses.swift":
             "a child ends with the thread that started it, and waiting for it blocks",
+        "Sources/Basics/QueuedLog.swift": "the log's own thread: what writes to a pipe may wait for ever",
     ]
 
     /// Promises of thread safety that the compiler can't check.

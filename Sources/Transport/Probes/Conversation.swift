@@ -2,8 +2,8 @@ internal import Basics
 internal import CCurl
 internal import Glibc
 
-/// A connection of one's own, over TCP, TLS or a Unix socket, for a thread that may block; libcurl makes it, so that the
-/// options of TLS are those of every other connection here. All of it is over by one deadline.
+/// A connection of one's own, over TCP, TLS or a Unix socket, for a thread that may block; libcurl makes it, so that
+/// the options of TLS are those of every other connection here. All of it is over by one deadline.
 @safe public final class Conversation {
     private let transfer: CurlMulti.Transfer
     private let deadline: ProbeDeadline

@@ -119,6 +119,7 @@ extension API {
                 families[series.name]?.lines.append(.init(suffix: "", labels: labels, value: value))
             }
         }
+        guard count > 0 else { return [] }
         let hidden = MetricFamily(
             .gauge, "vedette_health_checks_not_exposed",
             "Health checks beyond exposed_health_checks: their series are not here.", max(0, count - limit))
