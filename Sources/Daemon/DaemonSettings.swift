@@ -54,7 +54,7 @@ public struct DaemonSettings: Sendable {
     /// Reads a file and the rule files it names; all is checked, and nothing is changed by it.
     ///
     /// - Parameters:
-    ///   - variables: Where `${NAME}` in it and in `scrape_config_files` comes from; messages show it as written.
+    ///   - variables: Where `${NAME}` in it and in `scrape_config_files` comes from; it is shown as written.
     ///   - mode: Which grammar of matchers counts.
     ///   - alone: The rule files are not read.
     public init(

@@ -240,7 +240,7 @@ private final class Stint: Workload {
     @Test(
         "paths and methods that nobody knows are told",
         arguments: [
-            ("GET", "/nowhere", 404), ("POST", "/health", 404), ("GET", "/api/vedette/v1/workloads", 200),
+            ("GET", "/nowhere", 404), ("POST", "/health", 405), ("GET", "/api/vedette/v1/workloads", 200),
             ("GET", "/api/v1/ml/health", 200),
         ])
     func answers(method: String, path: String, status: Int) throws {

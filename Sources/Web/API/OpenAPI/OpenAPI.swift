@@ -1,7 +1,7 @@
 internal import Basics
 
 /// The HTTP interface as an OpenAPI 3.1 document: what `/api/v1/openapi.yaml` answers. The operations stand in tables,
-/// what all of them share is added here; a test compares them with the routes, so that neither has what the other lacks.
+/// what all share is added here; a test compares them with the routes, so that neither has what the other lacks.
 ///
 /// - SeeAlso: OpenAPI Specification 3.1.1; Alertmanager, `api/v2/openapi.yaml`, whose names `/api/v2` has.
 struct OpenAPI: Sendable {
