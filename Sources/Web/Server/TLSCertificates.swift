@@ -66,7 +66,8 @@ public final class TLSCertificates: Sendable {
         return all
     }
 
-    private static func context(_ settings: WebSettings.TLS, _ contents: [[UInt8]]
+    private static func context(
+        _ settings: WebSettings.TLS, _ contents: [[UInt8]]
     ) throws(TLSError) -> (NIOSSLContext, expiry: Double) {
         let chain: [NIOSSLCertificate]
         do {
