@@ -6,6 +6,16 @@ extension UInt8 {
     }
 }
 
+extension Unicode.Scalar {
+    /// Whether it moves or hides what stands around it.
+    fileprivate var isHidden: Bool {
+        switch value {
+        case 0..<0x20, 0x7F..<0xA0, 0x2028...0x202E, 0x2066...0x2069, 0x200E, 0x200F, 0x061C: true
+        default: false
+        }
+    }
+}
+
 extension String {
     /// Everything but RFC 3986's unreserved characters as `%XX`.
     public var percentEncoded: String {
@@ -22,6 +32,23 @@ extension String {
 
     /// Go's `url.QueryEscape`: as `percentEncoded`, with `+` for a space.
     public var queryEscaped: String { percentEncoded.replacing("%20", with: "+") }
+
+    /// The same as a line that shows as it is: controls, line ends and marks that turn the direction of writing stand
+    /// as `\n` or `\u{1b}`. Whoever chose the text can make no further line of it, nor steer a terminal.
+    public var asOneLine: String {
+        guard unicodeScalars.contains(where: \.isHidden) else { return self }
+        var result = ""
+        for scalar in unicodeScalars {
+            switch scalar {
+            case "\n": result += "\\n"
+            case "\r": result += "\\r"
+            case "\t": result += "\\t"
+            case _ where scalar.isHidden: result += "\\u{\(String(scalar.value, radix: 16))}"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
 
     /// Go's `template.HTMLEscapeString`, for text and for attribute values in quotes.
     public var htmlEscaped: String {

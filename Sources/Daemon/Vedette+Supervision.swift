@@ -10,7 +10,8 @@ extension Vedette {
     /// scrape loop and the dispatcher have given theirs. Nothing here feeds the watchdog by itself. While the daemon
     /// ends, it asks for the time that pages under way may take.
     func supervise() async {
-        let pause = min(5000, (world.manager.watchdog ?? 30_000) / 3)
+        // Whatever a watchdog of a few milliseconds is for, it is no reason to do nothing else.
+        let pause = max(10, min(5000, (world.manager.watchdog ?? 30_000) / 3))
         var wasStuck = false
         while true {
             hardships.look()

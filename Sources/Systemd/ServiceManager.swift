@@ -37,10 +37,16 @@ public enum ServiceState: Sendable, Hashable {
         case .ready: ["READY=1"]
         case .reloading(let uptime): ["RELOADING=1", "MONOTONIC_USEC=\(uptime / 1000)"]
         case .stopping: ["STOPPING=1"]
-        case .status(let text): ["STATUS=\(text.split(whereSeparator: \.isNewline).joined(separator: " "))"]
+        case .status(let text): ["STATUS=\(ServiceState.line(of: text))"]
         case .alive: ["WATCHDOG=1"]
         case .extending(let milliseconds): ["EXTEND_TIMEOUT_USEC=\(milliseconds * 1000)"]
         }
+    }
+
+    /// systemd drops a message of more than 4 KiB whole, a sign of life in it too, and C ends a text at a NUL.
+    private static func line(of text: String) -> String {
+        let line = text.split { $0.isNewline || $0 == "\0" }.joined(separator: " ")
+        return String(String.UnicodeScalarView(line.unicodeScalars.prefix(500)))
     }
 }
 

@@ -62,7 +62,7 @@ struct StandardErrorLog: LogSink {
         var line: String
         switch format {
         case .text, .journal:
-            line = "\(clock.now()) \(event.level.rawValue) \(event.kind): \(event.message)"
+            line = "\(clock.now()) \(event.level.rawValue) \(event.kind): \(event.message.asOneLine)"
             for field in event.fields { line += " \(field.name)=\(field.value.goQuoted)" }
         case .json:
             var members: [JSON.Member] = [

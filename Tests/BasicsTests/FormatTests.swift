@@ -101,3 +101,16 @@ import Testing
         )
     }
 }
+
+@Suite struct OneLineTests {
+    @Test(
+        "a text from outside is one line and steers no terminal",
+        arguments: [
+            ("plain, ä, 🔔", "plain, ä, 🔔"), ("a\nb\r\n\tc", "a\\nb\\r\\n\\tc"),
+            ("\u{1B}[31m\u{9B}0m", "\\u{1b}[31m\\u{9b}0m"),
+            ("\u{202E}txt\u{2028}\0", "\\u{202e}txt\\u{2028}\\u{0}"), ("", ""),
+        ]) func hidden(text: String, line: String)
+    {
+        #expect(text.asOneLine == line)
+    }
+}

@@ -19,6 +19,9 @@ import Testing
 
     @Test("a status is one line: what stands in it adds no line to the message") func status() {
         #expect(ServiceState.status("2 down\nREADY=1").lines == ["STATUS=2 down READY=1"])
+        #expect(ServiceState.status("2\0down").lines == ["STATUS=2 down"])
+        // systemd takes 4 KiB at the most.
+        #expect(ServiceState.status(String(repeating: "\u{1F514}", count: 9000)).lines[0].utf8.count < 3000)
     }
 
     @Test("an event has its kind's id, the runbook as documentation, and names that journald takes") func journal() {

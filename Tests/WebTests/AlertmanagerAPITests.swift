@@ -251,6 +251,7 @@ import Testing
         "hostile and sloppy bodies of silences end in a refusal",
         arguments: [
             (#"{"vedette.times":"[{\"days_of_month\":[\"-9223372036854775808\"]}]"}"#, "1", "false", 400),
+            (#"{"team": 1}"#, "1", "false", 400), ("[]", "1", "false", 400),
             (#"{"vedette.times":"[{\"times\":[]"}"#, "1", "false", 400), ("{}", "1", #""true""#, 400),
             ("{}", "5", "null", 422), ("{}", #""9999-12-31T23:59:59-23:59""#, "true", 422),
             ("{}", #""2026-11-20T00:00:00+99:99""#, "true", 422), ("{}", "1", "false", 200),

@@ -23,7 +23,8 @@ import Testing
             [.tcp(host: "127.0.0.1", port: 0)], limits: settings.limits, certificates: certificates,
             executor: { _ in threads }, onListening: { found.yield($0[0]) }
         ) { request in
-            .text("\(request.method) \(request.path) \(request.body.count) \(request.peer.text)\n")
+            if request.path == "/long" { return .text(String(repeating: "x", count: 32 << 20)) }
+            return .text("\(request.method) \(request.path) \(request.body.count) \(request.peer.text)\n")
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.run() }
@@ -83,6 +84,67 @@ import Testing
             let absent = try Connection(port)
             absent.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
             #expect(absent.read(until: "within 200ms\n").hasPrefix("HTTP/1.1 408"))
+        }
+    }
+
+    @Test("bodies under way are bounded together, and their room is free again when they end") func held() async throws
+    {
+        try await withServer("limits: {body_bytes: 1KB, body_timeout: 20s}") { port, server in
+            func body(_ count: Int, of length: Int) throws -> Connection {
+                let client = try Connection(port)
+                client.send(
+                    "POST /api/v2/alerts HTTP/1.1\r\nHost: a\r\nContent-Length: \(length)\r\n\r\n"
+                        + String(repeating: "x", count: count))
+                return client
+            }
+            func bytes() -> Double {
+                server.metrics().first { $0.name == "vedette_http_body_bytes" }?.lines.first?.value ?? -1
+            }
+            // Four of the longest, none of them whole.
+            var waiting: [Connection] = []
+            for number in 1...4 {
+                waiting.append(try body(8191, of: 8192))
+                while bytes() < Double(number * 8191) { await Task.yield() }
+            }
+            #expect(try body(8191, of: 8192).read(until: "again\n").hasPrefix("HTTP/1.1 503"))
+            waiting[0].send("x")
+            #expect(waiting[0].read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
+            for client in waiting { client.close() }
+            while bytes() > 0 { await Task.yield() }
+        }
+    }
+
+    @Test(
+        "a body whose end is not certain is refused, and nothing behind it is taken for a request",
+        arguments: [
+            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", "Transfer-Encoding: xchunked",
+            "Transfer-Encoding: gzip, chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5",
+            "Content-Length: 5\r\nContent-Length: 0", "Content-Length: +5", "Content-Length: -1",
+        ]) func smuggling(headers: String) async throws
+    {
+        try await withServer { port, _ in
+            let client = try Connection(port)
+            client.send(
+                "POST /x HTTP/1.1\r\nHost: a\r\n\(headers)\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+            let answer = client.read(until: nil)
+            #expect(answer.hasPrefix("HTTP/1.1 400"))
+            #expect(!answer.contains("smuggled"))
+        }
+    }
+
+    @Test("whoever does not take an answer loses the connection") func untaken() async throws {
+        try await withServer("limits: {connections: 1, answer_timeout: 100ms}") { port, server in
+            let client = try Connection(port)
+            client.send("GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+            var isOver = false
+            // The client stays and reads nothing.
+            for _ in 0..<5000 where !isOver {
+                let other = try Connection(port)
+                other.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+                isOver = other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200")
+            }
+            #expect(isOver)
+            client.close()
         }
     }
 

@@ -6,8 +6,11 @@ extension API {
     /// GET: all rollbacks that are kept, the newest first. POST with `action` and `reason`: a person asks for one.
     func rollbacks(_ request: APIRequest) async throws -> APIResponse {
         guard request.method == "POST" else {
-            let active = request.parameter("active") == "true"
-            let runs = await context.rollback.runs.filter { !active || $0.outcome == nil }
+            let texts = ["true": true, "false": false]
+            guard let isActive = texts[request.parameter("active") ?? "false"] else {
+                throw APIError.badData("active must be true or false")
+            }
+            let runs = await context.rollback.runs.filter { !isActive || $0.outcome == nil }
             return .success(["rollbacks": .array(runs.map(\.shown))])
         }
         guard let action = request.parameter("action") else {

@@ -164,9 +164,11 @@ public struct API: Sendable {
     private static func name(in path: String, by pattern: String) -> String? {
         guard let open = pattern.firstIndex(of: "{"), let close = pattern.firstIndex(of: "}") else { return nil }
         let (prefix, suffix) = (pattern[..<open], pattern[pattern.index(after: close)...])
-        guard path.utf8.count >= prefix.utf8.count + suffix.utf8.count, path.hasPrefix(prefix), path.hasSuffix(suffix)
+        let rest = path.utf8.dropFirst(prefix.utf8.count)
+        guard path.utf8.starts(with: prefix.utf8), rest.count >= suffix.utf8.count,
+            rest.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
         else { return nil }
-        return String(path.dropFirst(prefix.count).dropLast(suffix.count))
+        return String(Substring(rest.dropLast(suffix.utf8.count)))
     }
 
     /// What OPTIONS and a method that a path does not take are answered; nil: the path takes it.
@@ -186,10 +188,10 @@ public struct API: Sendable {
     public func answer(_ asked: APIRequest) async -> APIResponse {
         var request = asked
         if !context.routePrefix.isEmpty {
-            guard request.path.hasPrefix(context.routePrefix + "/") else {
+            guard request.path.begins(with: context.routePrefix + "/") else {
                 return .text("404 page not found; everything is under \(context.routePrefix)/\n", status: 404)
             }
-            request.path = String(request.path.dropFirst(context.routePrefix.count))
+            request.path = request.path.behind(context.routePrefix)
         }
         guard let access = context.access else { return await handle(request) }
         let caller: Caller
@@ -231,7 +233,7 @@ public struct API: Sendable {
                 if let answer = API.unless(route.methods, take: request.method) { return answer }
                 return try await route.handler(self, name, request)
             }
-            if Forwarder.prefixes.contains(where: request.path.hasPrefix) {
+            if Forwarder.takes(request.path) {
                 guard let workloads = context.workloads else {
                     return .json(
                         ["error": "no workloads are configured", "cure": "describe them under workloads: in the file"],
@@ -239,7 +241,9 @@ public struct API: Sendable {
                 }
                 return await workloads.forward(request)
             }
-            if request.path.hasPrefix("/api/v2/") { return try await alertmanager(request, request.path.dropFirst(8)) }
+            if request.path.begins(with: "/api/v2/") {
+                return try await alertmanager(request, request.path.behind("/api/v2/")[...])
+            }
             return .text("404 page not found\n", status: 404)
         } catch let error as APIError {
             return error.response

@@ -10,8 +10,10 @@ public struct APIRequest: Sendable {
     public var path: String
     /// The query's and a form's parameters, decoded, in order.
     public var parameters: [(name: String, value: String)]
-    /// The body of what is no form.
+    /// The body, that of a form too.
     public var body: [UInt8]
+    /// How many of the parameters, the first ones, a form gave: the others stand in the query.
+    var formCount = 0
     /// The `Accept` header.
     public var accept: String?
     /// The `Content-Type` header, empty when there is none; nil: nobody asked.
@@ -29,9 +31,10 @@ public struct APIRequest: Sendable {
         method: String = "GET", path: String, query: String = "", body: [UInt8] = [], isForm: Bool = false,
         accept: String? = nil
     ) {
-        (self.method, self.path, self.body, self.accept) = (method, path, isForm ? [] : body, accept)
+        (self.method, self.path, self.body, self.accept) = (method, path, body, accept)
         // A form's values come first, as in Go's `Request.ParseForm`.
         parameters = isForm ? APIRequest.decode(String(decoding: body, as: UTF8.self)) : []
+        formCount = parameters.count
         parameters += APIRequest.decode(query)
     }
 
@@ -42,24 +45,28 @@ public struct APIRequest: Sendable {
     /// All values of a parameter.
     public func all(_ name: String) -> [String] { parameters.filter { $0.name == name }.map(\.value) }
 
+    /// By bytes: a letter's mark behind `&` or `=` would be one character with it.
     private static func decode(_ text: String) -> [(name: String, value: String)] {
-        text.split(separator: "&").map { pair in
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            return (percentDecoded(parts[0]), parts.count > 1 ? percentDecoded(parts[1]) : "")
+        text.utf8.split(separator: UInt8(ascii: "&")).map { pair in
+            let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            return (
+                percentDecoded(Substring(parts[0]), isForm: true),
+                parts.count > 1 ? percentDecoded(Substring(parts[1]), isForm: true) : ""
+            )
         }
     }
 
-    /// `%XX` and `+` of a form.
-    static func percentDecoded(_ text: Substring) -> String {
+    /// `%XX`, and in a form's fields `+` for a space.
+    static func percentDecoded(_ text: Substring, isForm: Bool = false) -> String {
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "+") {
+            if byte == UInt8(ascii: "+"), isForm {
                 bytes.append(0x20)
             } else if byte == UInt8(ascii: "%"), rest.count >= 2,
-                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+                let high = hexadecimal(rest[rest.startIndex]), let low = hexadecimal(rest[rest.startIndex + 1])
             {
-                bytes.append(value)
+                bytes.append(high << 4 | low)
                 rest = rest.dropFirst(2)
             } else {
                 bytes.append(byte)
@@ -67,6 +74,16 @@ public struct APIRequest: Sendable {
         }
         return String(decoding: bytes, as: UTF8.self)
     }
+}
+
+private func hexadecimal(_ byte: UInt8) -> UInt8? { Character(Unicode.Scalar(byte)).hexDigitValue.map(UInt8.init) }
+
+extension String {
+    /// Whether it begins with these bytes. `hasPrefix` compares characters, and a mark behind a slash is one with it.
+    func begins(with prefix: String) -> Bool { utf8.starts(with: prefix.utf8) }
+
+    /// What is behind so many bytes.
+    func behind(_ prefix: String) -> String { String(Substring(utf8.dropFirst(prefix.utf8.count))) }
 }
 
 /// An answer.

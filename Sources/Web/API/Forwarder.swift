@@ -16,6 +16,9 @@ public final class Forwarder: Sendable {
     /// What is forwarded: everything below these.
     static let prefixes = ["/api/v1/ml/", "/api/v1/analytics/", "/api/vedette/v1/workloads"]
 
+    /// Whether a path is the workloads'.
+    static func takes(_ path: String) -> Bool { prefixes.contains(where: path.begins) }
+
     private let transport: any HTTPTransport
     private let socket: String
     private let underWay = Mutex(0)
@@ -36,10 +39,17 @@ public final class Forwarder: Sendable {
             return refusal(503, "\(Forwarder.concurrencyLimit) calls are under way", "try again in a moment")
         }
         defer { underWay.withLock { $0 -= 1 } }
-        let query = request.parameters.map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }
-        let path = request.path.split(separator: "/", omittingEmptySubsequences: false).map {
-            String($0).percentEncoded
+        // The body is passed on as it came, whatever type the client says that it has.
+        let query = request.parameters.dropFirst(request.formCount).map {
+            "\($0.name.percentEncoded)=\($0.value.percentEncoded)"
         }
+        let parts = request.path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+            .map { String(Substring($0)) }
+        // The way there would take `..` for a step up, to a path that the caller's role was not judged by.
+        guard !parts.contains("."), !parts.contains("..") else {
+            return refusal(404, "there is no path with '.' or '..' in it", "leave it out")
+        }
+        let path = parts.map(\.percentEncoded)
         let sent = HTTPRequest(
             method: request.method,
             url: "http://workloads" + path.joined(separator: "/")

@@ -23,7 +23,8 @@ public struct AuditEntry: Sendable, Hashable {
         }
         let asked =
             "\(request.method) \(request.path)\(parameters.isEmpty ? "" : "?")\(parameters.joined(separator: "&"))"
-        self.request = String(asked.prefix(300))
+        // Not by characters: one may have any number of marks.
+        self.request = String(String.UnicodeScalarView(asked.unicodeScalars.prefix(300))).asOneLine
     }
 
     /// A change that a signal asked for.

@@ -18,8 +18,8 @@ extension APIRequest {
     var role: Role? {
         if APIRequest.open.contains(path) { return nil }
         let isRead = ["GET", "HEAD", "OPTIONS"].contains(method)
-        if isRead || APIRequest.questions.contains(where: path.hasPrefix) { return .viewer }
-        return APIRequest.ofAdmins.contains(where: path.hasPrefix) ? .admin : .operator_
+        if isRead || APIRequest.questions.contains(where: path.begins) { return .viewer }
+        return APIRequest.ofAdmins.contains(where: path.begins) ? .admin : .operator_
     }
 
     /// What load balancers and probes ask. It tells whether the daemon works and nothing of what it watches.

@@ -29,6 +29,8 @@ public struct WebSettings: Sendable, Hashable {
         public var connections = 1024, connectionsPerAddress = 256
         /// How long a request's head may take, and how long its body.
         public var headerTimeout: Milliseconds = 10_000, bodyTimeout: Milliseconds = 10_000
+        /// How long a client may take for 16 KiB of its answer.
+        public var answerTimeout: Milliseconds = 30_000
         /// Bytes of a request's head.
         public var headerBytes = 32 << 10
         /// Bytes of a body; alerts may be eight times as long.
@@ -186,12 +188,14 @@ extension WebSettings.Limits {
         connectionsPerAddress = try map.take("connections_per_address", default: connectionsPerAddress)
         headerTimeout = try map.takeDuration("header_timeout", default: headerTimeout)
         bodyTimeout = try map.takeDuration("body_timeout", default: bodyTimeout)
+        answerTimeout = try map.takeDuration("answer_timeout", default: answerTimeout)
         headerBytes = try map.takeBytes("header_bytes", default: headerBytes)
         bodyBytes = try map.takeBytes("body_bytes", default: bodyBytes)
         requestsPerSecond = try map.take("requests_per_second", default: requestsPerSecond)
         failuresPerMinute = try map.take("failures_per_minute", default: failuresPerMinute)
         let isPossible =
-            connections > 0 && connectionsPerAddress > 0 && headerTimeout > 0 && bodyTimeout > 0 && headerBytes >= 1024
+            connections > 0 && connectionsPerAddress > 0 && headerTimeout > 0 && bodyTimeout > 0 && answerTimeout > 0
+            && headerBytes >= 1024
             && bodyBytes >= 1024 && requestsPerSecond > 0 && failuresPerMinute > 0
         guard isPossible else {
             throw map.error("each limit must be above 0, and header_bytes and body_bytes at least 1KB")

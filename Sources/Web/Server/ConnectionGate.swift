@@ -1,12 +1,15 @@
 internal import NIOCore
 internal import Synchronization
 
-/// Counts connections, in all and by address, and lets none in above the limits: one client cannot take them all.
+/// Counts connections and what they hold of bodies, in all and by address, and lets none in above the limits: one
+/// client can take neither all connections nor all memory.
 final class ConnectionGate: Sendable {
     private struct State {
         var total = 0
         var byAddress: [String: Int] = [:]
         var refused = 0
+        var bytes = 0
+        var bytesByAddress: [String: Int] = [:]
     }
     private let state = Mutex(State())
 
@@ -31,6 +34,30 @@ final class ConnectionGate: Sendable {
             state.byAddress[peer.text] = left > 0 ? left : nil
         }
     }
+
+    /// Whether so many bytes more of a body may be held; `release` gives them back. All together may hold four bodies
+    /// of the longest kind, one address two.
+    func hold(_ count: Int, _ peer: Peer, longest: Int) -> Bool {
+        state.withLock { state in
+            let own = state.bytesByAddress[peer.text, default: 0] + count
+            guard state.bytes + count <= 4 * longest, peer.isLocal || own <= 2 * longest else { return false }
+            state.bytes += count
+            state.bytesByAddress[peer.text] = own
+            return true
+        }
+    }
+
+    func release(_ count: Int, _ peer: Peer) {
+        guard count > 0 else { return }
+        state.withLock { state in
+            state.bytes -= count
+            let left = state.bytesByAddress[peer.text, default: count] - count
+            state.bytesByAddress[peer.text] = left > 0 ? left : nil
+        }
+    }
+
+    /// Bytes of bodies that are held now.
+    var heldBytes: Int { state.withLock { $0.bytes } }
 
     /// Connections now, and those that were turned away.
     var figures: (open: Int, refused: Int) { state.withLock { ($0.total, $0.refused) } }

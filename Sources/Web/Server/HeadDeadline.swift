@@ -1,3 +1,4 @@
+internal import HTTPTypes
 internal import NIOCore
 internal import NIOExtras
 internal import NIOHTTPTypes
@@ -58,12 +59,18 @@ final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
     fileprivate func answerWent() { isInHead = true }
 }
 
-/// Tells the deadline what the decoder and the answers say.
+/// Tells the deadline what the decoder and the answers say, and ends the connection behind an answer that says so:
+/// what follows such a request, the rest of a body perhaps, is taken for no further one.
 final class HeadWatch: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
 
     private var deadline: HeadDeadline?
+    private var isLast = false
+
+    /// How long the client has to read the last answer before the connection is gone: a close while its bytes still
+    /// come would take the answer back.
+    private static let farewell = TimeAmount.seconds(1)
 
     func handlerAdded(context: ChannelHandlerContext) {
         // It stands before this one in every pipeline that is made here.
@@ -71,12 +78,29 @@ final class HeadWatch: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isLast else { return }
         if case .head = unwrapInboundIn(data) { deadline?.headCame() }
         context.fireChannelRead(data)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if case .end = unwrapOutboundIn(data) { deadline?.answerWent() }
+        switch unwrapOutboundIn(data) {
+        case .head(let head): isLast = isLast || head.headerFields[.connection] == "close"
+        case .body: break
+        case .end:
+            deadline?.answerWent()
+            if isLast { return end(context, data, promise) }
+        }
         context.write(data, promise: promise)
+    }
+
+    private func end(_ context: ChannelHandlerContext, _ data: NIOAny, _ promise: EventLoopPromise<Void>?) {
+        let written = promise ?? context.eventLoop.makePromise(of: Void.self)
+        let held = NIOLoopBound(context, eventLoop: context.eventLoop)
+        written.futureResult.whenComplete { _ in
+            held.value.close(mode: .output, promise: nil)
+            _ = held.value.eventLoop.scheduleTask(in: HeadWatch.farewell) { held.value.close(promise: nil) }
+        }
+        context.write(data, promise: written)
     }
 }

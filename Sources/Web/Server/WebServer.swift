@@ -134,6 +134,7 @@ public final class WebServer: Sendable {
             let pipeline = connection.pipeline.syncOperations
             if let certificates, !address.isUnix { try pipeline.addHandler(certificates.handler()) }
             try pipeline.addHandler(HeadDeadline(limit: .milliseconds(limits.headerTimeout)))
+            try pipeline.addHandler(AnswerDeadline(limit: .milliseconds(limits.answerTimeout)), position: .first)
         } catch {
             return connection.eventLoop.makeFailedFuture(error)
         }
@@ -158,20 +159,30 @@ public final class WebServer: Sendable {
 
     private func whole(_ request: Request, from connection: any Channel) async -> (head: HTTPResponse, body: ByteBuffer)
     {
-        let body: [UInt8]
-        let path = request.uri.path
-        // Alerts come in long lists.
-        let limit = path.hasSuffix("/api/v2/alerts") ? 8 * limits.bodyBytes : limits.bodyBytes
-        do {
-            body = try await read(request.body, limit)
-        } catch is NIOTooManyBytesError {
-            return response(closing: .text("the body is longer than \(limit) bytes\n", status: 413))
-        } catch {
-            let timeout = DurationText.format(limits.bodyTimeout)
-            return response(closing: .text("the body did not come within \(timeout)\n", status: 408))
+        // What ends where is not to be understood in two ways, here and by whoever passed it on.
+        guard [[], ["chunked"]].contains(request.headers[values: .transferEncoding].map { $0.lowercased() }) else {
+            return response(closing: .text("the transfer encoding is not chunked\n", status: 400))
         }
-        let call = await WebServer.call(request, body, from: connection)
-        let executor = executor(path)
+        // Alerts come in long lists.
+        let limit = request.uri.path.hasSuffix("/api/v2/alerts") ? 8 * limits.bodyBytes : limits.bodyBytes
+        let body: HeldBody
+        do throws(BodyError) {
+            body = try await read(request.body, limit, WebServer.peer(of: connection, user: nil))
+        } catch {
+            switch error {
+            case .tooLong: return response(closing: .text("the body is longer than \(limit) bytes\n", status: 413))
+            case .late:
+                let timeout = DurationText.format(limits.bodyTimeout)
+                return response(closing: .text("the body did not come within \(timeout)\n", status: 408))
+            case .broken: return response(closing: .text("the body cannot be read\n", status: 400))
+            case .noRoom:
+                return response(closing: .text("too many long bodies at once; try again\n", status: 503))
+            }
+        }
+        defer { connections.release(body.held, body.peer) }
+        let call = await WebServer.call(request, body.bytes, from: connection)
+        // By the path as it is judged: `/%61pi/v1/query` is a query too.
+        let executor = executor(call.path)
         let answer = await executor.start { [handler] in
             let answer = await handler(call)
             if max(call.body.count, answer.body.count) >= WebServer.burst { releaseFreedMemory() }
@@ -185,10 +196,8 @@ public final class WebServer: Sendable {
 
     private static func call(_ request: Request, _ body: [UInt8], from connection: any Channel) async -> APIRequest {
         let headers = request.headers
-        // What is passed on is passed on as it came, whatever type the client says that it has.
         let isForm =
-            !Forwarder.prefixes.contains(where: request.uri.path.hasPrefix)
-            && headers[.contentType]?.hasPrefix("application/x-www-form-urlencoded") ?? false
+            headers[.contentType]?.lowercased().hasPrefix("application/x-www-form-urlencoded") ?? false
         var call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm, accept: headers[.accept])
@@ -215,16 +224,53 @@ public final class WebServer: Sendable {
         return try? await found.get().user
     }
 
-    private func read(_ body: RequestBody, _ limit: Int) async throws -> [UInt8] {
+    /// Why a body was not read.
+    private enum BodyError: Error { case tooLong, late, broken, noRoom }
+
+    /// A body, and what was counted for it.
+    private struct HeldBody {
+        var bytes: [UInt8] = []
+        var held = 0
+        var peer: Peer
+    }
+
+    private func read(_ body: RequestBody, _ limit: Int, _ peer: Peer) async throws(BodyError) -> HeldBody {
         let timeout = limits.bodyTimeout
-        return try await withThrowingTaskGroup(of: [UInt8].self) { race in
-            race.addTask { Array(buffer: try await body.collect(upTo: limit)) }
+        let outcome = await withTaskGroup(of: Result<HeldBody, BodyError>.self) { race in
+            race.addTask { await self.collect(body, limit, peer) }
             race.addTask {
-                try await SystemClock().sleep(for: timeout)
-                throw CancellationError()
+                // Cancelled: the body came.
+                try? await SystemClock().sleep(for: timeout)
+                return .failure(.late)
             }
-            defer { race.cancelAll() }
-            return try await race.next() ?? []
+            let first = await race.next() ?? .failure(.broken)
+            race.cancelAll()
+            // The body may have come just when its time was over: what is held for it is given back.
+            if case .failure = first, case .success(let body)? = await race.next() {
+                connections.release(body.held, body.peer)
+            }
+            return first
+        }
+        return try outcome.get()
+    }
+
+    private func collect(_ body: RequestBody, _ limit: Int, _ peer: Peer) async -> Result<HeldBody, BodyError> {
+        var held = HeldBody(peer: peer)
+        var failure = BodyError.broken
+        do {
+            for try await part in body {
+                failure = .tooLong
+                guard part.readableBytes <= limit - held.held else { throw failure }
+                failure = .noRoom
+                guard connections.hold(part.readableBytes, peer, longest: 8 * limits.bodyBytes) else { throw failure }
+                held.held += part.readableBytes
+                held.bytes += part.readableBytesView
+                failure = .broken
+            }
+            return .success(held)
+        } catch {
+            connections.release(held.held, peer)
+            return .failure(failure)
         }
     }
 
@@ -297,6 +343,9 @@ extension WebServer: MetricsSource {
         let (open, refused) = connections.figures
         return [
             MetricFamily(.gauge, "vedette_http_connections", "Connections of clients.", open),
+            MetricFamily(
+                .gauge, "vedette_http_body_bytes", "Bytes of requests' bodies that are held now.",
+                connections.heldBytes),
             MetricFamily(
                 .counter, "vedette_http_connections_refused_total", "Connections above web.limits.", refused),
         ]

@@ -98,6 +98,10 @@ extension API {
         let matchers = try list.enumerated().map { try API.matcher($1, $0, settings.matcherMode) }
         let id = json["id"].map { $0 == .null } ?? true ? "" : try text("id").lowercased()
         var annotations = json["annotations"]?.strings
+        if let value = json["annotations"], value != .null {
+            let other = value.members.map { $0.first { $0.value.string == nil }?.value } ?? value
+            if let other { throw AlertmanagerError.unreadable("silence", other, "annotations", "string") }
+        }
         // A client that knows no annotations must not take away when a silence recurs by changing its comment.
         if annotations == nil { annotations = await context.dispatcher.alerting().silences.all[id]?.annotations }
         do throws(SilenceError) {

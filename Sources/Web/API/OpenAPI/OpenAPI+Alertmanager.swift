@@ -12,8 +12,9 @@ extension OpenAPI {
     private static func shown(_ name: String, _ what: String) -> Parameter {
         .query(name, flag, "Shows \(what); true.")
     }
-    private static let filter = Parameter.list("filter", "A matcher, as alertname=\"Down\".")
-    private static let receivers = Parameter.list("receiver_matchers", "A matcher of receivers' labels.")
+    private static let filter = Parameter.list("filter", "A matcher.", matching)
+    private static let matching: JSON = ["type": "string", "examples": ["alertname=\"Up\"", "severity!~\"x.*\""]]
+    private static let receivers = Parameter.list("receiver_matchers", "A matcher of receivers' labels.", matching)
     private static let alertFilter = [
         shown("active", "those that are not held back"), shown("silenced", "silenced ones"),
         shown("inhibited", "inhibited ones"), filter, .query("receiver", text, "A regular expression."), receivers,
@@ -76,7 +77,16 @@ extension OpenAPI {
                 ]), silence,
             ]
         ],
-        "postableSilence": ["allOf": [["type": "object", "properties": ["id": text]], silence]],
+        "postableSilence": [
+            "allOf": [["type": "object", "properties": ["id": text]], silence],
+            "examples": [
+                [
+                    "matchers": [["name": "alertname", "value": "Up", "isRegex": false, "isEqual": true]],
+                    "startsAt": "2026-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z", "createdBy": "ops",
+                    "comment": "The move.",
+                ]
+            ],
+        ],
         "alertStatus": object([
             "state": choice("unprocessed", "active", "suppressed"), "silencedBy": list(text),
             "inhibitedBy": list(text), "mutedBy": list(text),

@@ -53,7 +53,8 @@ extension OpenAPI {
     private static let rollbacks: [Operation] = [
         .get(
             "/api/vedette/v1/rollbacks", "rollbacks", "Rollbacks, the newest first.",
-            [.query("active", flag, "Those under way alone.")], data(object(["rollbacks": list(ref("Rollback"))]))),
+            [.query("active", flag, "Those under way alone.")], data(object(["rollbacks": list(ref("Rollback"))])),
+            errors: [bad]),
         .post(
             "/api/vedette/v1/rollbacks", "startRollback", "A person asks for a rollback.",
             [action, .query("reason", text, "Who asks, and why.", required: true)], data(ref("Rollback")),

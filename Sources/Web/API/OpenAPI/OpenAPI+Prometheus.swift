@@ -2,11 +2,13 @@ internal import Basics
 
 /// `/api/v1`, as far as it is not the workloads'.
 extension OpenAPI {
-    private static let moment: JSON = ["anyOf": [stamp, ["type": "number", "minimum": -1e14, "maximum": 1e14]]]
+    private static let moment: JSON = [
+        "anyOf": [stamp, ["type": "number", "exclusiveMinimum": -1e15, "exclusiveMaximum": 1e15]]
+    ]
     private static let span: JSON = [
         "anyOf": [
             ["type": "string", "pattern": "^[1-9][0-9]{0,2}(ms|s|m|h|d|w|y)$"],
-            ["type": "number", "minimum": 0.001, "maximum": 9e9],
+            ["type": "number", "minimum": 0.001, "maximum": 9_223_372_036],
         ]
     ]
     private static let sincePast = "Seconds since 1970, or RFC 3339; the oldest sample."
@@ -14,9 +16,14 @@ extension OpenAPI {
         .query("start", moment, sincePast), .query("end", moment, "Seconds since 1970, or RFC 3339; the newest."),
     ]
     private static let limit = Parameter.query("limit", count, "How many of the list; 0: all.")
-    private static let selected = Parameter.list("match[]", "A selector of series, as up{job=\"api\"}.")
-    private static let needed = Parameter.list("match[]", "A selector of series.", required: true)
-    private static let expression = Parameter.query("query", text, "PromQL.", required: true)
+    private static let selected = Parameter.list("match[]", "A selector of series, as up{job=\"api\"}.", selector)
+    private static let needed = Parameter.list("match[]", "A selector of series.", selector, required: true)
+    private static let expression = Parameter.query("query", promQL, "PromQL.", required: true)
+    private static let promQL: JSON = [
+        "type": "string",
+        "examples": ["up", "sum by (job) (rate(up[5m]))", "1", "\"text\"", "up[1m]", "max_over_time(up[5m:1m]) > -1"],
+    ]
+    private static let selector: JSON = ["type": "string", "examples": ["up", "{job=~\".+\"}"]]
     private static let evaluated: [Parameter] = [
         .query("timeout", span, "A duration; the server's own holds when it is shorter."), limit,
         .query("lookback_delta", span, "How old a sample may be."),
@@ -95,7 +102,7 @@ extension OpenAPI {
                 ]))),
         .get(
             "/api/v1/targets/metadata", "targetMetadata", "What each target says of its metrics.",
-            metricLimits + [.query("match_target", text, "A selector of targets.")],
+            metricLimits + [.query("match_target", selector, "A selector of targets.")],
             data(
                 list(object(["target": labels, "type": text, "unit": text, "help": text], optional: ["metric": text]))),
             errors: [bad]),
@@ -103,7 +110,9 @@ extension OpenAPI {
             "/api/v1/targets/relabel_steps", "relabelSteps", "What a pool's rules make of labels.",
             [
                 .query("scrapePool", text, "The pool.", required: true),
-                .query("labels", text, "A JSON object of texts.", required: true),
+                .query(
+                    "labels", ["type": "string", "examples": ["{\"job\":\"api\"}"]], "A JSON object of texts.",
+                    required: true),
             ],
             data(object(["steps": list(object(["rule": ["type": "object"], "output": labels, "keep": flag]))])),
             errors: [bad]),
@@ -116,7 +125,7 @@ extension OpenAPI {
             [
                 .query("type", choice("alert", "record"), "Of one kind."), .list("rule_name[]", "By name."),
                 .list("rule_group[]", "By group."), .list("file[]", "By file."),
-                .list("match[]", "A selector of the rules' own labels."),
+                .list("match[]", "A selector of the rules' own labels.", selector),
                 .query("exclude_alerts", flag, "Leaves their alerts out."),
                 .query("group_limit", ["type": "integer", "minimum": 1], "How many groups a page has."),
                 .query("group_next_token", text, "Where the page before ended."),

@@ -90,7 +90,7 @@ extension OpenAPI {
 
     private static let amount: JSON = ["type": "number", "minimum": 0, "exclusiveMaximum": 1e12]
     private static let moment = orNull(text)
-    private static let name = orNull(["type": "string", "maxLength": 64])
+    private static let name = orNull(["type": "string", "maxLength": 256])
 
     static let workloadSchemas: [String: JSON] = [
         "Workload": object([

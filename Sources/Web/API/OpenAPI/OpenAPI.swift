@@ -1,7 +1,7 @@
 internal import Basics
 
 /// The HTTP interface as an OpenAPI 3.1 document: what `/api/v1/openapi.yaml` answers. The operations stand in tables,
-/// what all share is added here; a test compares them with the routes, so that neither has what the other lacks.
+/// what all of them share is added here; a test compares them with the routes: neither has what the other lacks.
 ///
 /// - SeeAlso: OpenAPI Specification 3.1.1; Alertmanager, `api/v2/openapi.yaml`, whose names `/api/v2` has.
 struct OpenAPI: Sendable {
@@ -42,9 +42,11 @@ struct OpenAPI: Sendable {
             Parameter(name: name, schema: schema, description: description, isRequired: required)
         }
         /// May be repeated.
-        static func list(_ name: String, _ description: String, required: Bool = false) -> Parameter {
+        static func list(
+            _ name: String, _ description: String, _ items: JSON = text, required: Bool = false
+        ) -> Parameter {
             let schema: JSON =
-                required ? ["type": "array", "items": text, "minItems": 1] : ["type": "array", "items": text]
+                required ? ["type": "array", "items": items, "minItems": 1] : ["type": "array", "items": items]
             return query(name, schema, description, required: required)
         }
         static func path(_ name: String, _ schema: JSON, _ description: String) -> Parameter {
@@ -232,7 +234,7 @@ extension OpenAPI.Operation {
     /// Where it stands in a list by subject.
     fileprivate var tag: String {
         if path.hasPrefix("/api/v2/") { return "alertmanager" }
-        if Forwarder.prefixes.contains(where: path.hasPrefix) { return "workloads" }
+        if Forwarder.takes(path) { return "workloads" }
         if path.hasPrefix("/api/v1/") || path == "/federate" { return "prometheus" }
         return path.hasPrefix("/api/") ? "vedette" : "daemon"
     }
