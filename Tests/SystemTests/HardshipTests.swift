@@ -1,8 +1,10 @@
 import Basics
-import Daemon
+@testable import Daemon
 import Glibc
 import Model
+import Scraping
 import Synchronization
+import Systemd
 import TestSupport
 import Testing
 import Web
@@ -131,6 +133,47 @@ import Web
         #expect(await HardshipTests.figure(world, "vedette_scrapes_failed_total", "{reason=\"timeout\"}") ?? 0 > 20)
     }
 
+    @Test(
+        "the watchdog is fed by what moves: a scrape loop that hangs is told, and ends it; one that goes on feeds again"
+    )
+    func watchdog() async throws {
+        let manager = RecordingManager()
+        let world = HardshipTests.world()
+        world.manager = manager
+        try world.boot()
+        world.run(for: 30_000)
+        #expect(manager.take().contains("WATCHDOG=1"))
+        let pulse = try #require(world.vedette?.mailboxes.first?.pulse)
+        pulse.expect(within: 10_000, world.executor)
+        world.run(for: 9000)
+        #expect(manager.take().contains("WATCHDOG=1"))
+        world.run(for: 60_000)
+        let told = manager.take()
+        #expect(told.count { $0 == "WATCHDOG=1" } <= 1 && told.contains { $0.hasPrefix("STATUS=stuck: scrape loop 0") })
+        #expect(world.log.count { $0.contains(" stuck: scrape loop 0 moves no more") } == 1)
+        pulse.expect(by: nil)
+        world.run(for: 20_000)
+        #expect(manager.take().contains("WATCHDOG=1"))
+    }
+
+    @Test("a reload and an end are told as systemd wants them") func stages() async throws {
+        let manager = RecordingManager()
+        let world = HardshipTests.world()
+        world.manager = manager
+        try world.boot()
+        world.run(for: 10_000)
+        _ = manager.take()
+        _ = await world.vedette?.reloadConfiguration()
+        let reload = manager.messages()
+        #expect(reload.first?.first == "RELOADING=1" && reload.first?.last?.hasPrefix("MONOTONIC_USEC=") == true)
+        #expect(reload.last == ["READY=1"])
+        _ = manager.take()
+        world.vedette?.stop()
+        world.run(for: 20_000)
+        let end = manager.messages().first { $0.contains("STOPPING=1") }
+        #expect(end?.contains { $0.hasPrefix("EXTEND_TIMEOUT_USEC=") } == true)
+    }
+
     @Test("from one look to the next: slewing is nothing, a jump and a sleep are told apart") func watch() {
         let clock = SimulatedExecutor(seed: 1, start: SimulatedWorld.start)
         var watch = ClockWatch(clock)
@@ -143,5 +186,21 @@ import Web
         clock.jumpWallClock(by: 3000)
         #expect(watch.look(clock) == ClockWatch.Gap(jump: 3000, sleep: 60_000))
         #expect(watch.look(clock) == nil)
+    }
+}
+
+/// A service manager that writes down what it is told.
+private final class RecordingManager: ServiceManager {
+    private let told = Mutex<[[String]]>([])
+    let watchdog: Milliseconds? = 15_000
+
+    func tell(_ lines: [String]) { told.withLock { $0.append(lines) } }
+    func messages() -> [[String]] { told.withLock { $0 } }
+    /// All lines since the last time.
+    func take() -> [String] {
+        told.withLock { told in
+            defer { told = [] }
+            return told.flatMap(\.self)
+        }
     }
 }

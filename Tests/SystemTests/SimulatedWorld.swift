@@ -2,6 +2,7 @@ import Basics
 import Daemon
 import Scraping
 import Synchronization
+import Systemd
 import TestSupport
 import Transport
 
@@ -78,6 +79,8 @@ final class SimulatedWorld {
     var variables: [String: String] = [:]
     /// Whether the disk never gives the log of earlier runs back.
     var replayHangs = false
+    /// Who supervises the daemon.
+    var manager: any ServiceManager = NoServiceManager()
 
     static let start = Timestamp(milliseconds: 1_790_000_000_000)
     /// The page of a target that takes a request and never answers.
@@ -124,6 +127,7 @@ final class SimulatedWorld {
         world.beforeReload = { [shared] stage in
             if shared.state.withLock({ $0.reloadFault == stage }) { throw NoSuchDay(stage: stage) }
         }
+        world.manager = manager
         world.runLong = { [replayHangs] _, work in if !replayHangs { work() } }
         let settings = try DaemonSettings(path: "etc/vedette.yaml", files: files, variables: world.variables)
         let vedette = try Vedette(

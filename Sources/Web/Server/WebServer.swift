@@ -74,8 +74,8 @@ public final class WebServer: Sendable {
 
     /// Takes no more connections, lets requests under way be answered, and then `run` end.
     public func stop() {
-        // A listener that closes takes along whom it has just accepted. So it accepts nobody first; who comes then waits
-        // in the socket, which systemd may hold for the process to come.
+        // A listener that closes takes along whom it has just accepted. So it accepts nobody first; who comes then
+        // waits in the socket, which systemd may hold for the process to come.
         for channel in listening.withLock({ $0 }) { _ = channel.setOption(.autoRead, value: false) }
         MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: WebServer.handOver) { [quiescing] in
             for helper in quiescing { helper.initiateShutdown(promise: nil) }
