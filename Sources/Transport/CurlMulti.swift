@@ -292,10 +292,13 @@ internal import Settings
             if isOurs { dialogue?.say(line) } else { dialogue?.hear(line) }
         }
 
-        /// How a check went.
+        /// How a check went; of a page only why it failed.
         func details(_ code: CURLcode) -> FetchDetails {
-            guard purpose != .answer else { return FetchDetails() }
             var details = FetchDetails()
+            guard purpose != .answer else {
+                if code != CURLE_OK { details.cause = cause(code) }
+                return details
+            }
             details.headers = headers
             details.cause = cause(code)
             let (resolved, connected) = (seconds(CURLINFO_NAMELOOKUP_TIME_T), seconds(CURLINFO_CONNECT_TIME_T))
