@@ -104,6 +104,24 @@ public func tuneAllocator() {
     vedette_fix_threshold(1 << 20)
 }
 
+/// How many files and sockets the process may have open; 65,536 where that may not be asked, as in a sandbox that keeps
+/// limits from services.
+public func openFileLimit() -> Int {
+    var limit = rlimit()
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 65_536 }
+    return Int(min(limit.rlim_cur, 1 << 20))
+}
+
+/// Lets the process have as many files open as the system allows it, up to 65,536: shells give 1024, which a thousand
+/// targets and clients use up.
+public func raiseOpenFileLimit() {
+    var limit = rlimit()
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = max(limit.rlim_cur, min(limit.rlim_max, 65_536))
+    // It stays as it was where that is not allowed.
+    _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+}
+
 /// Gives freed memory back to the system, and the pages of the program itself: after a burst, when they will not be
 /// needed soon. What is used again of the program is mapped again, from the page cache. Cost: milliseconds.
 public func releaseFreedMemory() {

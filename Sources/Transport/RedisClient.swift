@@ -218,7 +218,12 @@ private let ignoresBrokenPipes: Void = { _ = signal(SIGPIPE, SIG_IGN) }()
         } catch {
             throw .secret("the password's file cannot be read: \(error)")
         }
-        _ = try command(["AUTH"] + (settings.username.map { [$0] } ?? []) + [password])
+        do throws(RedisError) {
+            _ = try command(["AUTH"] + (settings.username.map { [$0] } ?? []) + [password])
+        } catch {
+            guard case .refused(let words) = error else { throw error }
+            throw .refused("the login: \(RedisSettings.kind(ofRefusal: words))")
+        }
     }
 
     private var reason: String {
@@ -266,5 +271,15 @@ private let ignoresBrokenPipes: Void = { _ = signal(SIGPIPE, SIG_IGN) }()
         case REDIS_REPLY_STRING, REDIS_REPLY_STATUS: return .text(text ?? [])
         default: return .other
         }
+    }
+}
+
+extension RedisSettings {
+    /// The kind of error that a refused AUTH begins with, such as `WRONGPASS`; empty for any other word. The rest is
+    /// not told: a server without such a command repeats its arguments, the password among them.
+    static func kind(ofRefusal words: String) -> String {
+        let first = words.prefix { $0 != " " }
+        return ["ERR", "WRONGPASS", "NOAUTH", "NOPERM", "DENIED", "LOADING", "BUSY", "MASTERDOWN"].first { $0 == first }
+            ?? ""
     }
 }

@@ -39,6 +39,7 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         tuneAllocator()
+        raiseOpenFileLimit()
         // Until the daemon listens for it, a SIGHUP must not end it: the log may be replaying.
         ignoreHangup()
         let log = QueuedLog(LogFormat.sink(logFormat))

@@ -57,6 +57,22 @@ import Testing
         #expect(DNSAnswer(bytes, to: question(), id: 7) == nil)
     }
 
+    @Test("a name is no chain of pointers without an end in sight", arguments: [(127, true), (128, false)])
+    func chain(pointers: Int, isRead: Bool) {
+        // TXT data that is pointers, each to the one before; the first of them to the question's name.
+        var bytes = Self.message(counts: [2, 0, 0], [])
+        let header: [UInt8] = [0xC0, 12, 0, 99, 0, 1, 0, 0, 0, 60]
+        bytes += header + [UInt8(2 * pointers >> 8), UInt8(2 * pointers & 0xFF)]
+        var target = 12
+        for _ in 1..<pointers {
+            let here = bytes.count
+            bytes += [0xC0 | UInt8(target >> 8), UInt8(target & 0xFF)]
+            target = here
+        }
+        bytes += [0, 0, 0xC0 | UInt8(target >> 8), UInt8(target & 0xFF), 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4]
+        #expect((DNSAnswer(bytes, to: question(), id: 7) != nil) == isRead)
+    }
+
     @Test("broken messages are refused and never read beyond their end", arguments: 0..<20)
     func broken(seed: UInt64) {
         var random = SeededRandom(seed: seed)
@@ -94,6 +110,16 @@ import Testing
         let found = try replies("+PONG\r\n$5\r\na\r\nb\n\r\n", by: size)
         #expect(found == [.text(Array("PONG".utf8)), .text(Array("a\r\nb\n".utf8))])
         #expect(try replies("-NOAUTH x\r\n:12\r\n", by: size) == [.error("NOAUTH x"), .text(Array("12".utf8))])
+    }
+
+    @Test(
+        "a refusal of a login does not tell what the server says back: that may be the password",
+        arguments: [
+            ("ERR unknown command 'AUTH', with args beginning with: 'geheim'", "ERR"), ("geheim is wrong", ""),
+            ("WRONGPASS invalid username-password pair", "WRONGPASS"), ("", ""), ("GEHEIM", ""),
+        ]) func refusal(words: String, shown: String)
+    {
+        #expect(RedisSettings.kind(ofRefusal: words) == shown)
     }
 
     @Test(

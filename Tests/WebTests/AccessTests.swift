@@ -122,6 +122,32 @@ import Testing
         #expect(status(gate, request("POST", "/-/reload", from: .unix(user: 0))) == 200)
     }
 
+    @Test(
+        "addresses that one customer chooses among are counted as one",
+        arguments: [
+            ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true), ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("::ffff:192.0.2.7", "192.0.2.7", true), ("192.0.2.7", "192.0.2.8", false),
+            ("fe80::1%eth0", "fe80::2%eth0", true), ("not:an:address", "not:an:other", false),
+        ]) func counted(one: String, other: String, isOne: Bool)
+    {
+        #expect((Peer.tcp(address: one).counted == Peer.tcp(address: other).counted) == isOne)
+    }
+
+    @Test("a path behind a prefix is judged as without it") func prefixed() async throws {
+        let bench = try await WebBench()
+        var context = bench.api.context
+        (context.routePrefix, context.allowsAdmin) = ("/vedette", true)
+        context.access = try gate(AccessTests.protected, files: [:])
+        let api = API(context)
+        for (path, expected) in [
+            ("/vedette/-/reload", 403), ("/vedette/api/v1/admin/tsdb/clean_tombstones", 403),
+            ("/vedette/api/v1/query", 400), ("/vedette//-/reload", 403), ("/-/reload", 404), ("/vedette-/reload", 404),
+        ] {
+            let answer = await api.answer(request("POST", path, basic("vic", "correct horse")))
+            #expect(answer.status == expected, "\(path)")
+        }
+    }
+
     @Test("anonymous readers where they are wanted") func anonymous() throws {
         let gate = try gate(AccessTests.protected + "\nanonymous: viewer", files: [:])
         #expect(status(gate, request("GET", "/metrics")) == 200)

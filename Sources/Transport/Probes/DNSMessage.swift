@@ -111,6 +111,7 @@ private struct DNSReader {
 
     mutating func name() -> String? {
         var (labels, length, at, end): ([String], Int, Int, Int?) = ([], 0, place, nil)
+        var steps = 0
         while at < bytes.count {
             let first = Int(bytes[at])
             if first == 0 {
@@ -120,7 +121,9 @@ private struct DNSReader {
             if first >= 0xC0 {
                 guard at + 1 < bytes.count else { return nil }
                 let target = (first & 0x3F) << 8 | Int(bytes[at + 1])
-                guard target < at else { return nil }
+                // A name has no more labels than that, and each needs one pointer at the most.
+                steps += 1
+                guard target < at, steps <= 127 else { return nil }
                 if end == nil { end = at + 2 }
                 at = target
                 continue

@@ -72,7 +72,10 @@ public struct RedisProbe: Sendable, Hashable {
         case .text(let bytes): return String(decoding: bytes, as: UTF8.self)
         case .error(let words):
             let isLocked = ["NOAUTH", "WRONGPASS", "NOPERM"].contains { words.hasPrefix($0) } || command == "AUTH"
-            let text = words.prefix(120).map { $0.isASCII && $0 >= " " ? $0 : "?" }
+            let told = command == "AUTH" ? RedisSettings.kind(ofRefusal: words) : words
+            let text = told.unicodeScalars.prefix(120).map {
+                $0.isASCII && $0 >= " " && $0 != "\u{7F}" ? Character($0) : "?"
+            }
             throw ProbeError(isLocked ? .authentication : .answer, "\(command) was refused: \(String(text))")
         }
     }

@@ -215,18 +215,22 @@ public final class AccessGate: Sendable {
             let limits = state.settings.limits
             let most = (requests: 10 * limits.requestsPerSecond, failures: Double(limits.failuresPerMinute))
             var address =
-                state.addresses[peer.text] ?? Address(requests: most.requests, failures: most.failures, at: now)
+                state.addresses[peer.counted] ?? Address(requests: most.requests, failures: most.failures, at: now)
             let seconds = Double(now - min(now, address.at)) / 1e9
             address.requests = min(most.requests, max(0, address.requests) + seconds * limits.requestsPerSecond)
             address.failures = min(most.failures, max(0, address.failures) + seconds * most.failures / 60)
             address.at = now
             spend(&address)
-            if state.addresses.count >= AccessGate.addressLimit, state.addresses[peer.text] == nil {
+            if state.addresses.count >= AccessGate.addressLimit, state.addresses[peer.counted] == nil {
                 // Those that are quiet have all they may have, and need not be remembered.
                 state.addresses = state.addresses.filter { now - min(now, $0.value.at) < 60_000_000_000 }
+                // Whoever guesses is forgotten last.
+                if state.addresses.count >= AccessGate.addressLimit {
+                    state.addresses = state.addresses.filter { $0.value.failures < most.failures - 0.5 }
+                }
                 if state.addresses.count >= AccessGate.addressLimit { state.addresses = [:] }
             }
-            state.addresses[peer.text] = address
+            state.addresses[peer.counted] = address
             return address
         }
     }

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Where a request comes from.
 public enum Peer: Sendable, Hashable {
     /// This process: a test, or the daemon itself.
@@ -14,6 +16,18 @@ public enum Peer: Sendable, Hashable {
         case .unix(let user): "unix:\(user.map { "\($0)" } ?? "?")"
         case .tcp(let address): address
         }
+    }
+
+    /// What is counted as one: an IPv4 address, and of IPv6 the first 64 bits, since the others are one customer's to
+    /// choose; a mapped address is the IPv4 address in it.
+    var counted: String {
+        guard case .tcp(let address) = self, address.utf8.contains(UInt8(ascii: ":")) else { return text }
+        var bytes = [UInt8](repeating: 0, count: 16)
+        guard unsafe inet_pton(AF_INET6, String(address.prefix { $0 != "%" }), &bytes) == 1 else { return text }
+        if bytes.starts(with: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]) {
+            return bytes[12...].map { "\($0)" }.joined(separator: ".")
+        }
+        return bytes[..<8].map { String($0, radix: 16) }.joined(separator: ":") + "/64"
     }
 
     /// Whether the other side is on this machine.

@@ -39,10 +39,10 @@ final class ConnectionGate: Sendable {
     /// of the longest kind, one address two.
     func hold(_ count: Int, _ peer: Peer, longest: Int) -> Bool {
         state.withLock { state in
-            let own = state.bytesByAddress[peer.text, default: 0] + count
+            let own = state.bytesByAddress[peer.counted, default: 0] + count
             guard state.bytes + count <= 4 * longest, peer.isLocal || own <= 2 * longest else { return false }
             state.bytes += count
-            state.bytesByAddress[peer.text] = own
+            state.bytesByAddress[peer.counted] = own
             return true
         }
     }
@@ -51,8 +51,8 @@ final class ConnectionGate: Sendable {
         guard count > 0 else { return }
         state.withLock { state in
             state.bytes -= count
-            let left = state.bytesByAddress[peer.text, default: count] - count
-            state.bytesByAddress[peer.text] = left > 0 ? left : nil
+            let left = state.bytesByAddress[peer.counted, default: count] - count
+            state.bytesByAddress[peer.counted] = left > 0 ? left : nil
         }
     }
 
@@ -61,4 +61,19 @@ final class ConnectionGate: Sendable {
 
     /// Connections now, and those that were turned away.
     var figures: (open: Int, refused: Int) { state.withLock { ($0.total, $0.refused) } }
+}
+
+/// Takes no connections for a moment when one cannot be taken, mostly since the process has no file descriptor left:
+/// the kernel tells at once again that one waits, and the loop would do nothing else.
+final class AcceptPause: ChannelInboundHandler {
+    typealias InboundIn = any Channel
+
+    private static let pause = TimeAmount.milliseconds(200)
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard error is IOError else { return context.fireErrorCaught(error) }
+        let listener = context.channel
+        _ = listener.setOption(.autoRead, value: false)
+        context.eventLoop.scheduleTask(in: AcceptPause.pause) { _ = listener.setOption(.autoRead, value: true) }
+    }
 }

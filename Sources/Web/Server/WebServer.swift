@@ -34,6 +34,9 @@ public final class WebServer: Sendable {
         certificates: TLSCertificates? = nil, executor: @escaping @Sendable (_ path: String) -> ThreadPoolExecutor,
         onListening: @escaping @Sendable (_ ports: [Int]) -> Void, handler: @escaping Handler
     ) {
+        var limits = limits
+        // The other half is for pages, scrapes and files: whoever connects cannot keep those from going out.
+        limits.connections = max(1, min(limits.connections, openFileLimit() / 2))
         (self.handler, self.addresses, self.limits) = (handler, addresses, limits)
         (self.certificates, self.executor, self.onListening) = (certificates, executor, onListening)
         quiescing = addresses.map { _ in ServerQuiescingHelper(group: MultiThreadedEventLoopGroup.singleton) }
@@ -104,6 +107,7 @@ public final class WebServer: Sendable {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptPause())
                     try channel.pipeline.syncOperations.addHandler(
                         quiescing.makeServerChannelHandler(channel: channel))
                 }
