@@ -22,6 +22,13 @@ public struct SystemClock: TimeSource {
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
+    /// `CLOCK_BOOTTIME` goes on while the machine is suspended, `CLOCK_MONOTONIC` does not.
+    public func suspendedNanoseconds() -> UInt64 {
+        let (steady, boot) = (uptimeNanoseconds(), SystemClock.read(CLOCK_BOOTTIME))
+        let all = UInt64(boot.tv_sec) * 1_000_000_000 + UInt64(boot.tv_nsec)
+        return all - min(all, steady)
+    }
+
     /// Sleeps by the steady clock.
     public func sleep(for duration: Milliseconds) async throws(CancellationError) {
         if Task.isCancelled { throw CancellationError() }

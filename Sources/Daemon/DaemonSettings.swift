@@ -48,17 +48,34 @@ public struct DaemonSettings: Sendable {
     public var web = WebSettings()
     /// `storage`.
     public var storage = StorageSettings()
+    /// The variables that it names, and what of them no message may repeat.
+    public let variables: Variables
 
     /// Reads a file and the rule files it names; all is checked, and nothing is changed by it.
     ///
     /// - Parameters:
+    ///   - variables: Where `${NAME}` in it and in `scrape_config_files` comes from; it is shown as written.
     ///   - mode: Which grammar of matchers counts.
     ///   - alone: The rule files are not read.
     public init(
-        path: String, files: any FileSystem, mode: MatcherMode = .fallback, alone: Bool = false
+        path: String, files: any FileSystem, variables: @escaping Variables.Source, mode: MatcherMode = .fallback,
+        alone: Bool = false
+    ) throws(SettingsError) {
+        self.variables = Variables(variables)
+        do throws(SettingsError) {
+            try read(path, files, mode, alone: alone)
+        } catch {
+            throw self.variables.masked(error)
+        }
+        warnings = warnings.map(self.variables.masked)
+        unrecordedTriggers = unrecordedTriggers.map { ($0.metric, self.variables.masked($0.problem)) }
+    }
+
+    private mutating func read(
+        _ path: String, _ files: any FileSystem, _ mode: MatcherMode, alone: Bool
     ) throws(SettingsError) {
         let bytes = try DaemonSettings.contents(of: path, files, cure: "give the file's path with --config")
-        let document = try SettingsDocument(bytes, file: path)
+        let document = try SettingsDocument(bytes, file: path, variables: variables)
         let map = try document.map()
         try readGlobal(map)
         notifying = try NotifyingSettings(
@@ -123,7 +140,7 @@ public struct DaemonSettings: Sendable {
             if paths.isEmpty { warnings.append("scrape_config_files: no file matches '\(pattern)'") }
             for path in paths {
                 let bytes = try DaemonSettings.contents(of: path, files, cure: "mend scrape_config_files or the file")
-                let part = try SettingsDocument(bytes, file: path).map()
+                let part = try SettingsDocument(bytes, file: path, variables: variables).map()
                 try readJobs(part, &names)
                 try part.finish()
             }

@@ -83,7 +83,7 @@ extension Vedette {
         try stage(.rollback) {
             { [rollback] in await rollback.replace(fresh.rollback, triggers: fresh.triggerNames) }
         }
-        try stage(.rules) { { [scheduler, clock] in await scheduler.update(to: fresh.groups, at: clock.now()) } }
+        try stage(.rules) { { [self] in await scheduler.update(to: fresh.groups, at: ruleTime) } }
         try stage(.targets) {
             let discovery = discovery(fresh)
             return { [manager] in manager.use(discovery) }

@@ -14,6 +14,7 @@ extension Vedette {
         let pause = max(10, min(5000, (world.manager.watchdog ?? 30_000) / 3))
         var wasStuck = false
         while true {
+            hardships.look()
             if isStopping.withLock({ $0 }) { world.manager.tell(.extending(2 * Vedette.drainLimit)) }
             // Actors that hang do not come back from here.
             var stuck = await scheduler.stuckGroups(clock).map { "the rule group '\($0)'" }

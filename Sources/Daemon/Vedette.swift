@@ -54,6 +54,8 @@ public final class Vedette: Sendable {
     let options: StartOptions
     private let store: SeriesStore
     private let journal: Journal
+    /// The time of samples, rules and rollbacks.
+    private let sampleClock: SampleClock
     let manager: ScrapeManager
     let mailboxes: [ScrapeLoop.Mailbox]
     private let scrapeFigures = ScrapeFigures()
@@ -66,6 +68,7 @@ public final class Vedette: Sendable {
     private let startedAt: Timestamp
     private let settings: Mutex<DaemonSettings>
     let reload = Mutex(ReloadState())
+    let hardships: Hardships
     let access: AccessGate
     let audit: AuditLog
     /// Those of the listener; nil: it speaks plain HTTP.
@@ -82,19 +85,21 @@ public final class Vedette: Sendable {
         self.settings = Mutex(settings)
         startedAt = world.clock.now()
         stopping = AsyncStream.makeStream(of: Void.self)
+        sampleClock = SampleClock(world.clock)
         store = try SeriesStore(
-            directory: options.dataDirectory, settings: settings.storage, files: world.files, clock: world.clock)
+            directory: options.dataDirectory, settings: settings.storage, files: world.files, clock: sampleClock)
         do throws(FileError) {
             journal = try Journal(directory: "\(options.dataDirectory)/journal", files: world.files)
         } catch {
             throw StorageError.file(error)
         }
+        sampleClock.goOn(from: journal)
         var queries = QueryOptions()
         queries.defaultSubqueryStep = settings.evaluationInterval
         // What Prometheus keeps behind flags is a part of the language here.
         queries.allowsExperimental = true
         engine = QueryEngine(
-            source: store, options: queries, budget: QueryBudget(clock: world.clock), clock: world.clock)
+            source: store, options: queries, budget: QueryBudget(clock: world.clock), clock: sampleClock)
         // Rules and rollbacks do not share what people's queries may take: a heavy one stops no alert.
         var ruling = engine
         ruling.budget = nil
@@ -106,17 +111,20 @@ public final class Vedette: Sendable {
             log: world.log)
         links = AlertmanagerLinks(
             settings.alertmanagers, next: dispatcher, clock: world.clock, transport: world.workloads, files: readFile)
+        let told = WallTimes(clock: sampleClock, alerts: links, announcements: dispatcher)
         var rollbackContext = RollbackContext(
-            store: journal, clock: world.clock, files: world.files, processes: world.processes, engine: ruling,
-            announcements: dispatcher, log: world.log, redis: world.redis,
+            store: journal, clock: sampleClock, files: world.files, processes: world.processes, engine: ruling,
+            announcements: told, log: world.log, redis: world.redis,
             killSwitch: "\(options.dataDirectory)/rollback.stop")
         rollbackContext.externalLabels = settings.externalLabels
         rollback = RollbackEngine(settings.rollback, rollbackContext)
+        hardships = Hardships(
+            clock: world.clock, files: world.files, log: world.log, directory: options.dataDirectory)
         access = AccessGate(options.web ?? settings.web, clock: world.clock, readFile: readFile)
         audit = AuditLog(journal, log: world.log)
         certificates = try (options.web ?? settings.web).tls.map { try TLSCertificates($0, files: world.files) }
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
-        var context = RuleContext(engine: ruling, samples: store, alerts: links)
+        var context = RuleContext(engine: ruling, samples: store, alerts: told)
         context.rollback = rollback
         context.interval = settings.evaluationInterval
         // After a time down the first evaluations would find no fresh sample: restored alerts wait for the first
@@ -179,7 +187,7 @@ public final class Vedette: Sendable {
     /// Runs everything until `stop`; then nothing new is scraped or decided, and pages under way may end.
     public func run() async {
         manager.use(discovery(settings.withLock { $0 }))
-        await scheduler.update(to: settings.withLock { $0.groups }, at: world.clock.now())
+        await scheduler.update(to: settings.withLock { $0.groups }, at: sampleClock.now())
         await withTaskGroup(of: Void.self) { pages in
             pages.addTask { [self] in await dispatcher.run() }
             pages.addTask { [self] in await supervise() }
@@ -188,7 +196,7 @@ public final class Vedette: Sendable {
                     work.addTask { [self] in await world.driveLoop(mailbox) { [self] in loop(mailbox, $0) } }
                 }
                 work.addTask { [self] in await manager.run(clock: world.clock) }
-                work.addTask { [self] in await scheduler.run(world.clock) }
+                work.addTask { [self] in await scheduler.run(sampleClock) }
                 work.addTask { [self] in await rollback.run() }
                 work.addTask { [self] in await links.run() }
                 work.addTask { [self] in await child.run() }
@@ -219,7 +227,7 @@ public final class Vedette: Sendable {
 
     private func loop(_ mailbox: ScrapeLoop.Mailbox, _ fetcher: any Fetcher) -> ScrapeLoop {
         ScrapeLoop(
-            mailbox: mailbox, fetcher: fetcher, clock: world.clock, sink: store, figures: scrapeFigures, log: world.log,
+            mailbox: mailbox, fetcher: fetcher, clock: sampleClock, sink: store, figures: scrapeFigures, log: world.log,
             readFile: { [files = world.files] in try files.contents(of: $0) },
             exemplars: store.keepsExemplars ? store : nil, prober: world.prober)
     }
@@ -241,6 +249,7 @@ public final class Vedette: Sendable {
             untilForget -= store.syncInterval
             if untilForget <= 0 {
                 store.forgetOld()
+                sampleClock.keep(in: journal)
                 untilForget = 60_000
             }
         }
@@ -265,11 +274,14 @@ public final class Vedette: Sendable {
     // MARK: Reloading
 
     var clock: any TimeSource { world.clock }
+    /// The rules' time.
+    var ruleTime: Timestamp { sampleClock.now() }
 
     func beforeReload(_ stage: ReloadStage) throws { try world.beforeReload(stage) }
 
     func readSettings() throws(SettingsError) -> DaemonSettings {
-        try DaemonSettings(path: options.configuration, files: world.files, mode: options.matcherMode)
+        try DaemonSettings(
+            path: options.configuration, files: world.files, variables: world.variables, mode: options.matcherMode)
     }
 
     func use(_ fresh: DaemonSettings) { settings.withLock { $0 = fresh } }
@@ -318,7 +330,8 @@ public final class Vedette: Sendable {
         let sources: [any MetricsSource] =
             [
                 store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher, links, access,
-            ] + server.withLock { $0.map { [$0] } ?? [] }
+                hardships, sampleClock,
+            ] + server.withLock { $0.map { [$0] } ?? [] } + (certificates.map { [$0] } ?? [])
         let reload = reload.withLock { $0 }
         return sources.flatMap { $0.metrics() } + [
             // Karma and Grafana ask for it to learn which API they speak to.

@@ -1,5 +1,6 @@
 public import Basics
 public import Scraping
+public import Settings
 public import Systemd
 public import Transport
 
@@ -31,6 +32,10 @@ public struct World: Sendable {
     /// Drives one scrape loop until its mailbox says stop.
     public var driveLoop: @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
 
+    /// How many clients may be connected at the most.
+    public var clientLimit = Int.max
+    /// The environment that `${NAME}` in the configuration comes from.
+    public var variables: Variables.Source = { _ in nil }
     /// Who supervises the process.
     public var manager: any ServiceManager = NoServiceManager()
     /// Called before each stage of a reload; what it throws fails the stage. For tests.
@@ -63,7 +68,12 @@ public struct World: Sendable {
     }
 
     /// The machine: system clocks, the file system, libcurl, a thread for each scrape loop.
-    public static func machine(log: any LogSink, loopCount: Int = processorCount()) -> World {
+    ///
+    /// - Parameter descriptors: How many file descriptors the process may have. Scrapes take half of them at the most
+    ///   and clients a quarter, so that pages, files and the journal always find some.
+    public static func machine(
+        log: any LogSink, loopCount: Int = processorCount(), descriptors: Int = 1024
+    ) -> World {
         let clock = SystemClock()
         let files = SystemFiles()
         var world = World(
@@ -74,7 +84,8 @@ public struct World: Sendable {
         ) { mailbox, make in
             await withCheckedContinuation { continuation in
                 startThread(named: "vedette-scrape") {
-                    let fetcher = CurlFetcher(clock: clock)
+                    let fetcher = CurlFetcher(
+                        clock: clock, connections: min(8192, max(8, descriptors / 2 / loopCount)))
                     mailbox.setWake(fetcher.wake)
                     let loop = make(fetcher)
                     while !mailbox.shouldStop {
@@ -85,6 +96,8 @@ public struct World: Sendable {
                 }
             }
         }
+        world.clientLimit = descriptors / 4
+        world.variables = environmentVariable
         world.resolver = SystemResolver()
         world.prober = MachineProber(
             clock: clock, files: { try files.contents(of: $0) }, units: BusUnitStates(clock: clock))

@@ -13,6 +13,8 @@ public struct ChannelClient: Sendable {
     public var timeout: Milliseconds = 10_000
     /// `rate_limit`, in place of the kind's own rate.
     public var rate: SendingRate?
+    /// What variables gave to the entry, cut out of what is told like its secrets.
+    private(set) var variables: [Secret] = []
     /// The token of `http.oauth2`; kept while these settings are in force.
     let tokens = Mutexed<OAuth2Tokens?>(nil)
 
@@ -24,6 +26,8 @@ public struct ChannelClient: Sendable {
         let given = try map.takeDuration("timeout", default: timeout)
         if given > 0 { timeout = given }  // Alertmanager's 0 is no limit of its own.
         rate = try map.takeRate()
+        // A short one is a word such as a channel's name, and no secret.
+        variables = map.variableValues.filter { $0.utf8.count >= 8 }.map { Secret($0) }
     }
 
     /// A POST of JSON with what every channel's requests have; the steps carry a token when one is asked for.

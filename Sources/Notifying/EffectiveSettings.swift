@@ -26,7 +26,7 @@ struct EffectiveWriter {
 
     /// A template that is in force.
     mutating func add(_ keys: [String], of templates: ChannelTemplates) {
-        for key in keys { add(key, templates[key].map { .string($0.text) }) }
+        for key in keys { add(key, templates[key].map { .string($0.written) }) }
     }
 
     /// A secret, or the file that it stands in.
@@ -39,9 +39,9 @@ struct EffectiveWriter {
         }
     }
 
-    /// A value as it was written, in the file's order.
+    /// A value as it was written, in the file's order, variables too.
     static func json(_ node: SettingsNode) -> JSON {
-        switch node.shape {
+        switch node.asWritten.shape {
         case .null: .null
         case .bool(let value): .bool(value)
         case .number(let value): .number(value)

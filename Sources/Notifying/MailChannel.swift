@@ -33,6 +33,8 @@ public struct MailChannel: Channel {
     public var texts = PageTexts()
     /// See `Channel`.
     public private(set) var effective: JSON = .null
+    /// What variables gave to the entry, cut out of what is told like its secrets.
+    private var variables: [Secret] = []
     var from: PageTemplate, to: PageTemplate
     var headers: [(name: String, template: PageTemplate)] = []
     var templates = ChannelTemplates()
@@ -101,8 +103,9 @@ public struct MailChannel: Channel {
             from: map, ["text", "html"], defaults: ["html": "{{ template \"email.default.html\" . }}"], texts)
         try readHeaders(map)
         try readThreading(map)
+        variables = map.variableValues.filter { $0.utf8.count >= 8 }.map { Secret($0) }
         effective = shown(
-            map, [("to", to.text), ("from", from.text), ("hello", greeting), ("smarthost", smarthost)], global)
+            map, [("to", to.written), ("from", from.written), ("hello", greeting), ("smarthost", smarthost)], global)
         try map.finish()
     }
 
@@ -114,8 +117,9 @@ public struct MailChannel: Channel {
         writer.add("auth_password", secret: password)
         writer.add("auth_secret", secret: secret)
         if !identity.isEmpty { writer.add("auth_identity", .string(identity)) }
-        var shown = headers.map { JSON.Member($0.name, .string($0.template.text)) }
-        for (name, text) in [("From", from.text), ("To", to.text)] where !shown.contains(where: { $0.name == name }) {
+        var shown = headers.map { JSON.Member($0.name, .string($0.template.written)) }
+        for (name, text) in [("From", from.written), ("To", to.written)]
+        where !shown.contains(where: { $0.name == name }) {
             shown.append(JSON.Member(name, .string(text)))
         }
         writer.add("headers", .object(shown.sorted { $0.name < $1.name }))
@@ -258,7 +262,7 @@ public struct MailChannel: Channel {
 
     /// The credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] {
-        revealed([password, secret].compactMap(\.self), files)
+        revealed([password, secret].compactMap(\.self) + variables, files)
     }
 
     /// One for each server.

@@ -71,15 +71,17 @@ public struct TemplateLibrary: Sendable {
 
 /// A text of the settings in Go's template language.
 public struct PageTemplate: Sendable {
-    /// As written.
+    /// As written, save that variables are put in.
     public let text: String
+    /// As it stands in the file, for whoever shows it.
+    private(set) var written: String
     let template: Template
 
     /// Parses a text.
     ///
     /// - Parameter isHTML: Values are escaped for the places in the page where they stand.
     public init(_ text: String, library: TemplateLibrary = .builtIn, isHTML: Bool = false) throws(TemplateError) {
-        self.text = text
+        (self.text, written) = (text, text)
         template = try Template(
             parsing: text, name: "", functions: .alertmanager, library: library.templates, isHTML: isHTML)
     }
@@ -88,6 +90,7 @@ public struct PageTemplate: Sendable {
     init(_ value: SettingsValue, key: String, library: TemplateLibrary, isHTML: Bool = false) throws(SettingsError) {
         do throws(TemplateError) {
             try self.init(value.text, library: library, isHTML: isHTML)
+            written = value.written
         } catch {
             throw SettingsError(
                 value.location(line: error.line, column: error.column),

@@ -177,7 +177,7 @@ public struct PagerDutyChannel: Channel {
 
     /// The key and the credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] {
-        revealed([key] + client.http.allSecrets, files)
+        revealed([key] + client.http.allSecrets + client.variables, files)
     }
 
     /// One for each key.

@@ -72,6 +72,6 @@ public enum Preview {
             }
         }
         let secrets = channel.secrets(reading: files)
-        return lines.map { line in secrets.reduce(line) { $0.replacing($1, with: Secret("").description) } }
+        return lines.map { Secret.cut(secrets, outOf: $0) }
     }
 }

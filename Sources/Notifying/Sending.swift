@@ -101,7 +101,7 @@ enum Sending {
 
     /// Cuts secrets out of what a receiver or a library says.
     private static func redacted(_ text: String, _ secrets: [String]) -> String {
-        secrets.reduce(text) { $0.replacing($1, with: Secret("").description) }
+        Secret.cut(secrets, outOf: text)
     }
 
     private static func redacted(_ outcome: Outbox.Outcome, _ secrets: [String]) -> Outbox.Outcome {

@@ -220,7 +220,7 @@ public struct SlackChannel: Channel {
 
     /// The address, the token and the credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] {
-        revealed([apiURL, token].compactMap(\.self) + client.http.allSecrets, files)
+        revealed([apiURL, token].compactMap(\.self) + client.http.allSecrets + client.variables, files)
     }
 
     /// One for each address or token, and channel.

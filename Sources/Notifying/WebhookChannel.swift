@@ -113,7 +113,7 @@ public struct WebhookChannel: Channel {
 
     /// The address and the credentials.
     public func secrets(reading files: Secret.FileReader) -> [String] {
-        revealed([url] + client.http.allSecrets, files)
+        revealed([url] + client.http.allSecrets + client.variables, files)
     }
 
     /// One for each address: behind one host may stand many receivers, of which one alone asks for a pause.

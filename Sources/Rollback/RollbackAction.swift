@@ -151,6 +151,8 @@ public struct CommandTarget: Sendable, Hashable {
     public var name: String
     /// The program and its arguments; no shell reads them.
     public var arguments: [String]
+    /// The arguments and the probe as the file has them, where variables gave some of it: these are shown.
+    public var writtenArguments: [String]?, writtenProbe: [String]?
     /// Where it runs; nil: where the daemon runs.
     public var directory: String?
     /// A program whose exit status 0 says that the command has done its work: asked after a crash. Nil: nobody knows.
@@ -172,7 +174,9 @@ public struct CommandTarget: Sendable, Hashable {
         guard let program = arguments.first, !program.isEmpty else {
             throw map.error("run", "is a list of a program and its arguments, [systemctl, stop, ml-services]")
         }
-        name = try map.take("name", default: arguments.joined(separator: " "))
+        writtenArguments = try CommandTarget.written("run", map)
+        writtenProbe = try CommandTarget.written("probe", map)
+        name = try map.take("name", default: (writtenArguments ?? arguments).joined(separator: " "))
         directory = try map.takePath("directory")
         probe = try map.take("probe")
         if let probe, probe.first?.isEmpty ?? true {
@@ -187,6 +191,11 @@ public struct CommandTarget: Sendable, Hashable {
             throw map.error("output", "must be at most 64KiB: it is kept in the journal")
         }
         try map.finish()
+    }
+
+    private static func written(_ key: String, _ map: SettingsMap) throws(SettingsError) -> [String]? {
+        let values = try map.take(key, default: [SettingsValue]())
+        return values.contains { $0.written != $0.text } ? values.map(\.written) : nil
     }
 }
 

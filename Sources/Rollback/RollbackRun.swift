@@ -258,7 +258,7 @@ extension RollbackStep {
 extension RollbackRun {
     static let table = "rollback.runs"
 
-    /// The run as the journal and the API hold it; moments in milliseconds since the Unix epoch.
+    /// The run as the journal holds it; moments in milliseconds since the Unix epoch.
     public var json: JSON {
         func texts(_ list: [String]) -> JSON { .array(list.map { .string($0) }) }
         var members: [JSON.Member] = [
@@ -279,6 +279,16 @@ extension RollbackRun {
             if let moment { members.append(.init(name, .number(Double(moment.milliseconds)))) }
         }
         return .object(members)
+    }
+
+    /// The run as the API shows it: without what variables gave to commands.
+    public var shown: JSON {
+        guard case .object(let members) = json else { return json }
+        return .object(
+            members.map { member in
+                guard member.name == "steps", let steps = member.value.array else { return member }
+                return JSON.Member(member.name, .array(steps.map(RollbackStep.shown)))
+            })
     }
 
     var change: StateChange { StateChange(table: RollbackRun.table, key: id, value: json.serialized()) }

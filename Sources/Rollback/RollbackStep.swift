@@ -55,7 +55,7 @@ public struct RollbackStep: Sendable, Hashable {
         case .announce: "announce"
         case .flag(let flag): "flag:\(flag.store)/\(flag.name)" + (flag.environment.map { "@\($0)" } ?? "")
         case .deployment(let deployment): "link:\(deployment.link)"
-        case .command(let command): "command:" + command.arguments.joined(separator: " ")
+        case .command(let command): "command:" + (command.writtenArguments ?? command.arguments).joined(separator: " ")
         case .stabilise: "stabilise"
         case .verify: "verify"
         case .clear: "clear"
@@ -116,6 +116,16 @@ extension RollbackStep {
         return .object(members + kindMembers)
     }
 
+    /// The same for the API: what variables gave is shown as written.
+    static func shown(_ json: JSON) -> JSON {
+        guard case .object(let members) = json else { return json }
+        let written = members.filter { $0.name.hasSuffix("_written") }
+        return .object(
+            members.filter { !$0.name.hasSuffix("_written") }.map { member in
+                JSON.Member(member.name, written.first { $0.name == "\(member.name)_written" }?.value ?? member.value)
+            })
+    }
+
     static let kindNames = ["check", "announce", "flag", "deployment", "command", "stabilise", "verify", "clear"]
 
     var kindName: String {
@@ -145,6 +155,8 @@ extension RollbackStep {
         case .command(let command):
             return text("name", command.name) + [texts("run", command.arguments)] + text("directory", command.directory)
                 + (command.probe.map { [texts("probe", $0)] } ?? [])
+                + (command.writtenArguments.map { [texts("run_written", $0)] } ?? [])
+                + (command.writtenProbe.map { [texts("probe_written", $0)] } ?? [])
                 + [
                     number("timeout_ms", Int(command.timeout)), number("memory_bytes", command.memoryBytes),
                     number("output_bytes", command.outputBytes),
@@ -190,6 +202,7 @@ extension RollbackStep {
             var command = CommandTarget(name: name, arguments: run, probe: texts("probe"))
             (command.directory, command.timeout) = (json["directory"]?.string, Milliseconds(timeout))
             (command.memoryBytes, command.outputBytes) = (memory, output)
+            (command.writtenArguments, command.writtenProbe) = (texts("run_written"), texts("probe_written"))
             return .command(command)
         case "stabilise": return length.map { .stabilise($0) }
         case "clear": return length.map { .clear($0) }

@@ -71,7 +71,11 @@ actor RuleGroup {
             do { try await clock.sleep(until: schedule.next) } catch { return }
             guard !isRetired else { return }
             guard let due = schedule.due(clock) else { continue }
-            if due.jump != 0 { for index in rules.indices { rules[index].shift(by: due.jump) } }
+            if due.jump != 0 {
+                for index in rules.indices { rules[index].shift(by: due.jump) }
+                // What was scraped before is old now: as after a start, missing data ends nothing until it is fresh.
+                for index in rules.indices { rules[index].settle(until: due.slot + context.settle) }
+            }
             if context.isHeld() { continue }
             if due.missed > 0 { counters.missed.add(due.missed) }
             await evaluate(at: due.slot, clock)

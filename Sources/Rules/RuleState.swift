@@ -75,6 +75,12 @@ struct RuleState {
         driftMemory.shift(by: jump)
     }
 
+    /// Alerts that the expression does not give stay as they are until then.
+    mutating func settle(until moment: Timestamp) {
+        unseen = Set(book.alerts.keys)
+        settledAt = moment
+    }
+
     // MARK: Recording
 
     /// The series under the rule's own name and labels.

@@ -74,6 +74,10 @@ public final class PostgresDatabase: SQLDatabase {
     private var serverTimeout: Milliseconds = 0
     /// Ours, and what the server may still have under way: such a connection is not used again.
     private var timeout: Milliseconds
+    /// How much longer than the time of a statement is waited: the server stops it by itself, and then the connection
+    /// is whole. Nothing stops a connecting.
+    private let grace: Milliseconds
+    private var isConnected = false
 
     var dialect: SQLDialect { .postgresql }
     var beginning: String { "BEGIN" }
@@ -82,7 +86,7 @@ public final class PostgresDatabase: SQLDatabase {
     /// - Parameter hostAddress: The host's address, where it was looked up already: libpq's own lookup has no limit.
     init(
         url: String, address: String, username: String? = nil, password: String?, clock: any TimeSource,
-        timeout: Milliseconds, hostAddress: String? = nil
+        timeout: Milliseconds, hostAddress: String? = nil, grace: Milliseconds = 1000
     ) throws(SQLError) {
         var settings = [
             ("dbname", url), ("fallback_application_name", "vedette"), ("client_encoding", "UTF8"),
@@ -100,9 +104,10 @@ public final class PostgresDatabase: SQLDatabase {
         guard let made = unsafe made else { throw SQLError(.unreachable, "no memory for a connection") }
         unsafe handle = made
         self.clock = clock
-        self.timeout = timeout
+        (self.timeout, self.grace) = (timeout, grace)
         deadline = clock.uptimeNanoseconds() + UInt64(timeout) * 1_000_000
         try connect(address)
+        isConnected = true
         _ = try execute("SET client_min_messages = error", [])
     }
 
@@ -132,12 +137,11 @@ public final class PostgresDatabase: SQLDatabase {
         deadline = clock.uptimeNanoseconds() + UInt64(max(0, timeout)) * 1_000_000
     }
 
-    /// Whether the socket became ready before the time ran out, and a little: the server stops a statement by itself,
-    /// and then the connection is whole.
+    /// Whether the socket became ready before the time ran out.
     private func wait(writing: Bool) -> Bool {
         while true {
             let now = clock.uptimeNanoseconds()
-            let end = deadline &+ 1_000_000_000
+            let end = deadline &+ (isConnected ? UInt64(grace) * 1_000_000 : 0)
             guard now < end else { return false }
             var descriptor = pollfd(
                 fd: unsafe PQsocket(handle), events: Int16(writing ? POLLOUT : POLLIN), revents: 0)

@@ -25,6 +25,9 @@ public struct PostgresProbe {
         public var results: [Result<[SQLRow], SQLError>] = []
     }
 
+    /// Less than whoever waits for the look allows it.
+    private static let grace: Milliseconds = 250
+
     private let connection: PostgresConnection
     private let clock: any TimeSource
     private let end: UInt64
@@ -45,7 +48,7 @@ public struct PostgresProbe {
         try PostgresDatabase.parts(of: url)["password"] != nil
     }
 
-    /// Connects and asks `SELECT 1`; blocks for at most `timeout` and a second.
+    /// Connects and asks `SELECT 1`; blocks for at most `timeout` and a quarter of a second.
     ///
     /// - Parameters:
     ///   - hostAddress: The address of the host, see `host(of:)`.
@@ -59,7 +62,7 @@ public struct PostgresProbe {
         end = began + UInt64(timeout) * 1_000_000
         connection = try PostgresConnection(
             url: url, address: try PostgresDatabase.address(of: url), username: username, password: password,
-            clock: clock, timeout: timeout, hostAddress: hostAddress)
+            clock: clock, timeout: timeout, hostAddress: hostAddress, grace: PostgresProbe.grace)
         let connected = clock.uptimeNanoseconds()
         connection.begin(PostgresProbe.left(until: end, clock))
         _ = try connection.query("SELECT 1")

@@ -54,6 +54,7 @@ public final class ScrapeFigures: Sendable, MetricsSource {
 
 /// Why a scrape failed.
 enum ScrapeFailure: String, CaseIterable {
-    case unreachable, interrupted, timeout, status, bodyLimit = "body_limit", format, sampleLimit = "sample_limit"
+    case unreachable, lookup, interrupted, timeout, status, bodyLimit = "body_limit", format, sampleLimit =
+        "sample_limit"
     case request, contentType = "content_type", labelLimit = "label_limit", targetLimit = "target_limit"
 }

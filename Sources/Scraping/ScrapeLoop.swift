@@ -342,7 +342,8 @@ public final class ScrapeLoop {
         if let error = result.error {
             switch error {
             case .invalid(let reason): return (.request, reason)
-            case .unreachable(let reason): return (.unreachable, reason)
+            case .unreachable(let reason):
+                return (result.details.cause == .resolve ? .lookup : .unreachable, reason)
             case .interrupted("timed out", _):
                 return (.timeout, "timed out; look why the target is slow, or raise the timeout")
             case .interrupted(let reason, _): return (.interrupted, reason)

@@ -23,16 +23,20 @@ public struct SettingsDocument: Sendable {
     ///
     /// Memory stays below 300 bytes per allowed value plus ten times the file's length.
     ///
-    /// - Parameter ignoringUnknownKeys: Keys that nobody takes are no mistake.
+    /// - Parameters:
+    ///   - ignoringUnknownKeys: Keys that nobody takes are no mistake.
+    ///   - variables: Where `${NAME}` in values comes from; nil: it is a text like any other.
     public init(
-        _ bytes: [UInt8], file: String, limits: SettingsLimits = SettingsLimits(), ignoringUnknownKeys: Bool = false
+        _ bytes: [UInt8], file: String, limits: SettingsLimits = SettingsLimits(), ignoringUnknownKeys: Bool = false,
+        variables: Variables? = nil
     ) throws(SettingsError) {
         guard bytes.count <= limits.bytes else {
             throw SettingsError(
                 SourceLocation(file: file), "the file is longer than \(limits.bytes) bytes; split it")
         }
         let composer = YAMLComposer(
-            SettingsFile(name: file, bytes: bytes, ignoresUnknownKeys: ignoringUnknownKeys), limits: limits)
+            SettingsFile(name: file, bytes: bytes, ignoresUnknownKeys: ignoringUnknownKeys), limits: limits,
+            variables: variables)
         root = try composer.compose()
     }
 

@@ -77,6 +77,9 @@ public final class SettingsMap {
     /// Whether a key is given with a value; does not take it.
     public func has(_ key: String) -> Bool { pair(key).map { !$0.value.isNull } ?? false }
 
+    /// What variables gave to the values of the map and below: not to be repeated by what may be read.
+    public var variableValues: [String] { node.variableValues }
+
     /// A mistake at a key's value, or at the map when the key is not given.
     public func error(_ key: String, _ message: String) -> SettingsError {
         SettingsError(pair(key)?.value.location ?? location, "\(key): \(message)")

@@ -3,7 +3,11 @@ public import Basics
 /// A value of a YAML file with its place: a text, a list or a map.
 public struct SettingsNode: Sendable {
     /// How a text was written.
-    enum Style: Sendable { case plain, singleQuoted, doubleQuoted, block }
+    enum Style: Sendable {
+        case plain, singleQuoted, doubleQuoted, block
+        /// Unquoted with variables put in, or nothing but one `${NAME}`: read by the type of its key.
+        case variable
+    }
     enum Content: Sendable {
         case scalar(String, Style)
         case list([SettingsNode])
@@ -17,9 +21,32 @@ public struct SettingsNode: Sendable {
     let content: Content
     let file: SettingsFile
     let offset: Int
+    /// The text of the file and the values put into it, when variables stand there.
+    let expansion: Expansion?
+    /// A class: seldom there, and a word in each node.
+    final class Expansion: Sendable {
+        let written: String, values: [String]
+        init(written: String, values: [String]) { (self.written, self.values) = (written, values) }
+    }
+    var written: String? { expansion?.written }
 
-    init(_ content: Content, file: SettingsFile, offset: Int) {
-        (self.content, self.file, self.offset) = (content, file, offset)
+    init(_ content: Content, file: SettingsFile, offset: Int, expansion: Expansion? = nil) {
+        (self.content, self.file, self.offset, self.expansion) = (content, file, offset, expansion)
+    }
+
+    /// What variables gave here and below.
+    var variableValues: [String] {
+        switch content {
+        case .scalar: expansion?.values ?? []
+        case .list(let items): items.flatMap(\.variableValues)
+        case .map(let pairs): pairs.flatMap(\.value.variableValues)
+        }
+    }
+
+    /// The same with the text of the file in place of what variables made of it, for whoever shows it.
+    public var asWritten: SettingsNode {
+        guard let written else { return self }
+        return SettingsNode(.scalar(written, .singleQuoted), file: file, offset: offset)
     }
 
     /// Where it begins.
@@ -61,13 +88,17 @@ public struct SettingsNode: Sendable {
 
     /// The text of an unquoted scalar, since `"5"` is no number.
     func plain(_ what: String) throws(SettingsError) -> String {
-        guard case .scalar(let text, .plain) = content, !isNull else { throw expected(what) }
-        return text
+        switch content {
+        case .scalar(let text, .plain) where !isNull: return text
+        case .scalar(let text, .variable): return text
+        default: throw expected(what)
+        }
     }
 
     func expected(_ what: String) -> SettingsError {
         switch content {
-        case .scalar(_, _) where isNull: error("expected \(what), found nothing")
+        case .scalar where written != nil: error("expected \(what), found something else in '\(written ?? "")'")
+        case .scalar where isNull: error("expected \(what), found nothing")
         case .scalar(let text, .plain): error("expected \(what), found '\(text.prefix(60))'")
         case .scalar: error("expected \(what), found a quoted text")
         case .list: error("expected \(what), found a list")
@@ -96,6 +127,8 @@ public struct SettingsValue: Sendable, Hashable, CustomStringConvertible {
     /// A text that stands in no file.
     public init(_ text: String) { (self.text, node) = (text, nil) }
 
+    /// The text as it stands in the file, `${NAME}` for what a variable gave.
+    public var written: String { node?.written ?? text }
     /// Where the scalar begins, its quote or `|` included.
     public var location: SourceLocation { node?.location ?? SourceLocation(file: "") }
     /// The text.
@@ -121,11 +154,12 @@ public struct SettingsValue: Sendable, Hashable, CustomStringConvertible {
 
     /// The place in the file of a byte of the text, counted from 0.
     public func location(offset target: Int) -> SourceLocation {
-        guard let node, case .scalar(_, let style) = node.content else { return location }
+        // Where variables were put in, the text's places are not the file's.
+        guard let node, node.written == nil, case .scalar(_, let style) = node.content else { return location }
         let (text, file) = (Array(text.utf8), node.file.bytes)
         var place = node.offset
         switch style {
-        case .plain: break
+        case .plain, .variable: break
         case .singleQuoted, .doubleQuoted: place += 1
         case .block: place = file[place...].firstIndex(of: 0x0A).map { $0 + 1 } ?? file.count
         }

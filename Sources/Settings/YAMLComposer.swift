@@ -8,8 +8,11 @@ internal import CYaml
 struct YAMLComposer {
     private let file: SettingsFile
     private let limits: SettingsLimits
+    private let variables: Variables?
 
-    init(_ file: SettingsFile, limits: SettingsLimits) { (self.file, self.limits) = (file, limits) }
+    init(_ file: SettingsFile, limits: SettingsLimits, variables: Variables? = nil) {
+        (self.file, self.limits, self.variables) = (file, limits, variables)
+    }
 
     /// The single document of the file; null when there is none.
     func compose() throws(SettingsError) -> SettingsNode {
@@ -19,7 +22,7 @@ struct YAMLComposer {
     /// The file's documents, of which there may be so many.
     func documents(limit: Int) throws(SettingsError) -> [SettingsNode] {
         let events = YAMLEvents(file)
-        var builder = NodeBuilder(file: file, limits: limits)
+        var builder = NodeBuilder(file: file, limits: limits, variables: variables)
         var documents: [SettingsNode] = []
         var count = 0
         while let event = try events.next() {
@@ -30,7 +33,7 @@ struct YAMLComposer {
                         file.location(offset: event.offset), "a second document begins; put it in a file of its own")
                 }
                 if let root = builder.root { documents.append(root) }
-                builder = NodeBuilder(file: file, limits: limits)
+                builder = NodeBuilder(file: file, limits: limits, variables: variables)
             }
             try builder.add(event)
         }
@@ -170,18 +173,21 @@ private struct NodeBuilder {
 
     private let file: SettingsFile
     private let limits: SettingsLimits
+    private let variables: Variables?
     private var frames: [Frame] = []
     private var anchors: [String: (node: SettingsNode, weight: Int)] = [:]
     private var weight = 0
     private(set) var root: SettingsNode?
 
-    init(file: SettingsFile, limits: SettingsLimits) { (self.file, self.limits) = (file, limits) }
+    init(file: SettingsFile, limits: SettingsLimits, variables: Variables?) {
+        (self.file, self.limits, self.variables) = (file, limits, variables)
+    }
 
     mutating func add(_ event: YAMLEvent) throws(SettingsError) {
         switch event.kind {
         case .scalar(let text, let style, let anchor):
             try count(1, at: event.offset)
-            let node = SettingsNode(.scalar(text, style), file: file, offset: event.offset)
+            let node = try scalar(text, style, at: event.offset)
             if let anchor { anchors[anchor] = (node, 1) }
             try place(node, at: node.offset)
         case .alias(let name):
@@ -195,6 +201,25 @@ private struct NodeBuilder {
         case .end: try close()
         case .documentStart, .other: break
         }
+    }
+
+    /// A scalar with its variables put in, where it may hold some.
+    private func scalar(
+        _ text: String, _ style: SettingsNode.Style, at offset: Int
+    ) throws(SettingsError) -> SettingsNode {
+        let plain = SettingsNode(.scalar(text, style), file: file, offset: offset)
+        if let frame = frames.last, frame.isMap {
+            // Keys are never expanded, nor what relabelling replaces: `${name}` is a group of the regex there.
+            guard let key = frame.key, case .scalar(let name, _) = key.content, name != "replacement" else {
+                return plain
+            }
+        }
+        guard let (value, isWhole, values) = try variables?.expand(text, at: file.location(offset: offset)) else {
+            return plain
+        }
+        return SettingsNode(
+            .scalar(value, isWhole || style == .plain ? .variable : style), file: file, offset: offset,
+            expansion: SettingsNode.Expansion(written: text, values: values))
     }
 
     private mutating func open(isMap: Bool, _ anchor: String?, _ offset: Int) throws(SettingsError) {

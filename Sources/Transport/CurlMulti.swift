@@ -292,10 +292,13 @@ internal import Settings
             if isOurs { dialogue?.say(line) } else { dialogue?.hear(line) }
         }
 
-        /// How a check went.
+        /// How a check went; of a page only why it failed.
         func details(_ code: CURLcode) -> FetchDetails {
-            guard purpose != .answer else { return FetchDetails() }
             var details = FetchDetails()
+            guard purpose != .answer else {
+                if code != CURLE_OK { details.cause = cause(code) }
+                return details
+            }
             details.headers = headers
             details.cause = cause(code)
             let (resolved, connected) = (seconds(CURLINFO_NAMELOOKUP_TIME_T), seconds(CURLINFO_CONNECT_TIME_T))
@@ -323,7 +326,7 @@ internal import Settings
             case CURLE_OK: return nil
             case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: return .resolve
             case CURLE_COULDNT_CONNECT: return number(CURLINFO_OS_ERRNO) == Int(ECONNREFUSED) ? .refused : .connect
-            case CURLE_OPERATION_TIMEDOUT: return .timeout
+            case CURLE_OPERATION_TIMEDOUT: return isLookupOpen ? .resolve : .timeout
             case CURLE_PEER_FAILED_VERIFICATION: return .certificate
             case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_ENGINE_INITFAILED: return .tls
             case CURLE_TOO_MANY_REDIRECTS: return .redirect
@@ -332,6 +335,11 @@ internal import Settings
                 return .request
             default: return .interrupted
             }
+        }
+
+        /// Whether the time ran out before the host's name was known.
+        private var isLookupOpen: Bool {
+            seconds(CURLINFO_NAMELOOKUP_TIME_T) == 0 && !wasSent && text(CURLINFO_PRIMARY_IP)?.isEmpty != false
         }
 
         private func seconds(_ info: CURLINFO) -> Double {
@@ -399,6 +407,8 @@ internal import Settings
                 return .unreachable(reason)
             case CURLE_USE_SSL_FAILED:
                 return .unreachable("the server offers no STARTTLS, or it failed (\(reason)); see require_tls")
+            case CURLE_OPERATION_TIMEDOUT where isLookupOpen:
+                return .unreachable("its name could not be looked up in time; look at the name server")
             case CURLE_OPERATION_TIMEDOUT: return .interrupted("timed out", requestWasSent: wasSent)
             default: return .interrupted(reason, requestWasSent: wasSent)
             }
@@ -429,6 +439,7 @@ internal import Settings
         unsafe vedette_curl_multi_set_pointer(multi, CURLMOPT_TIMERDATA, context)
         if maximumConnections > 0 {
             unsafe vedette_curl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, maximumConnections)
+            unsafe vedette_curl_multi_set_long(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, maximumConnections)
         }
     }
 

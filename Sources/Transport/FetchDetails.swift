@@ -62,8 +62,8 @@ public struct FetchDetails: Sendable, Hashable {
     /// 4 or 6; 0 without an address.
     public var ipVersion = 0
 
-    /// Nothing was come to.
-    public init() {}
+    /// Nothing was come to, but perhaps for a cause.
+    public init(cause: FetchCause? = nil) { self.cause = cause }
 }
 
 /// The date as OpenSSL prints it, and as other libraries do.

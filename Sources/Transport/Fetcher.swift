@@ -52,9 +52,11 @@ public final class CurlFetcher: Fetcher {
     private var buffers: [[UInt8]] = []
 
     /// No fetches yet.
-    public init(clock: any TimeSource) {
+    ///
+    /// - Parameter connections: So many are open at the most; fetches beyond them wait for one.
+    public init(clock: any TimeSource, connections: Int = 4096) {
         self.clock = clock
-        multi = CurlMulti(clock: clock, maximumConnections: 4096)
+        multi = CurlMulti(clock: clock, maximumConnections: connections)
     }
 
     /// Ends a `poll` of the owner's thread early; may be called by any thread.

@@ -142,7 +142,7 @@ struct AlertsWhatIf: AsyncParsableCommand {
         var settings: [NotifyingSettings] = []
         for path in [old, config] {
             do throws(SettingsError) {
-                settings.append(try DaemonSettings(path: path, files: files).notifying)
+                settings.append(try DaemonSettings(path: path, files: files, variables: environmentVariable).notifying)
             } catch {
                 throw Refusal(error.description)
             }

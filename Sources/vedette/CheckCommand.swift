@@ -28,12 +28,13 @@ struct CheckConfig: AsyncParsableCommand {
         var (isGood, finds) = (true, 0)
         for file in files {
             do throws(SettingsError) {
-                let settings = try DaemonSettings(path: file, files: SystemFiles(), alone: syntaxOnly)
+                let settings = try DaemonSettings(
+                    path: file, files: SystemFiles(), variables: environmentVariable, alone: syntaxOnly)
                 for warning in settings.warnings { Output.problem("\(file): warning: \(warning)") }
                 let problems =
                     syntaxOnly
                     ? [] : missing(settings) + settings.jobs.flatMap(\.spoiledTargets) + (await unknown(settings))
-                for problem in problems { Output.problem(problem.description) }
+                for problem in problems { Output.problem(settings.variables.masked(problem).description) }
                 isGood = isGood && problems.isEmpty
                 if problems.isEmpty { Output.line("\(file): good: \(settings.summary)") }
                 if !syntaxOnly { finds += lints.look(at: settings.groups) + lints.look(at: settings.jobs) }

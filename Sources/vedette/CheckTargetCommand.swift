@@ -21,7 +21,7 @@ struct CheckTarget: AsyncParsableCommand {
         let (files, clock) = (SystemFiles(), SystemClock())
         let settings: DaemonSettings
         do throws(SettingsError) {
-            settings = try DaemonSettings(path: config, files: files)
+            settings = try DaemonSettings(path: config, files: files, variables: environmentVariable)
         } catch {
             throw Refusal(error.description)
         }

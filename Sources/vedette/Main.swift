@@ -12,7 +12,7 @@ struct Main: AsyncParsableCommand {
             RunCommand.self, ReloadCommand.self, CheckCommand.self, TestCommand.self, QueryCommand.self,
             AlertsCommand.self,
             SilenceCommand.self, PagesCommand.self, NotifyCommand.self, RollbackCommand.self, WorkloadsCommand.self,
-            AccessCommand.self, ImpactCommand.self, DemoCommand.self,
+            AccessCommand.self, EnvironmentCommand.self, ImpactCommand.self, DemoCommand.self,
         ])
 }
 

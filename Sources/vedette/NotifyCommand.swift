@@ -26,7 +26,7 @@ struct NotifyTest: AsyncParsableCommand {
         let (files, clock) = (SystemFiles(), SystemClock())
         let settings: DaemonSettings
         do throws(SettingsError) {
-            settings = try DaemonSettings(path: config, files: files)
+            settings = try DaemonSettings(path: config, files: files, variables: environmentVariable)
         } catch {
             throw Refusal(error.description)
         }
@@ -60,8 +60,10 @@ struct NotifyPreview: AsyncParsableCommand {
     func run() async throws {
         let (files, now) = (SystemFiles(), SystemClock().now())
         let settings: NotifyingSettings
+        let variables: Variables
         do throws(SettingsError) {
-            settings = try DaemonSettings(path: config, files: files).notifying
+            let read = try DaemonSettings(path: config, files: files, variables: environmentVariable)
+            (settings, variables) = (read.notifying, read.variables)
         } catch {
             throw Refusal(error.description)
         }
@@ -76,7 +78,7 @@ struct NotifyPreview: AsyncParsableCommand {
                 for line in Preview.lines(
                     notification, channel, id: id, externalURL: externalUrl, files: { try files.contents(of: $0) })
                 {
-                    Output.line(line)
+                    Output.line(variables.masked(line))
                 }
                 Output.line("")
             }

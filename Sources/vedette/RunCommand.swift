@@ -46,10 +46,10 @@ struct RunCommand: AsyncParsableCommand {
         let addresses = try addresses()
         let (mode, delay, prefix) = (try matcherMode(), try startDelayLength(), try prefix())
         let vedette: Vedette
-        var world = World.machine(log: log)
+        var world = World.machine(log: log, descriptors: raiseDescriptorLimit())
         world.manager = Systemd()
         do {
-            var settings = try DaemonSettings(path: config, files: world.files, mode: mode)
+            var settings = try DaemonSettings(path: config, files: world.files, variables: world.variables, mode: mode)
             guard let kept = DurationText.parse(retention), kept >= 60_000 else {
                 throw Refusal("--retention: '\(retention)' is no duration of at least 1m; write it as 15d or 12h")
             }

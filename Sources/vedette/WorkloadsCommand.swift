@@ -26,7 +26,7 @@ struct WorkloadsServe: AsyncParsableCommand {
         ignoreHangup()
         let world = World.machine(log: LogFormat.sink(logFormat), loopCount: 1)
         do {
-            let settings = try DaemonSettings(path: config, files: world.files)
+            let settings = try DaemonSettings(path: config, files: world.files, variables: world.variables)
             guard !settings.workloads.isEmpty else {
                 throw Refusal("\(config): no workloads are configured; describe them under workloads:")
             }

@@ -1,4 +1,7 @@
 import Daemon
+import Model
+import Rules
+import Scraping
 import Settings
 import TestSupport
 import Testing
@@ -8,7 +11,7 @@ import Testing
         let files = MemoryFiles()
         files.put("etc/vedette.yaml", yaml)
         files.put("etc/rules.yml", rules)
-        return try DaemonSettings(path: "etc/vedette.yaml", files: files)
+        return try DaemonSettings(path: "etc/vedette.yaml", files: files, variables: { _ in nil })
     }
 
     @Test(
@@ -78,5 +81,65 @@ import Testing
             "rule_files: [rules.yml, '*.yml']", rules: "groups: [{name: g, rules: [{record: a, expr: b}]}]")
         #expect(once.groups.count == 1)
         #expect(try read("rule_files: ['no/*.yml']").warnings == ["rule_files: no file matches 'etc/no/*.yml'"])
+    }
+}
+
+extension DaemonSettingsTests {
+    private func read(_ files: [String: String], _ variables: [String: String]) throws(SettingsError) -> DaemonSettings
+    {
+        let disk = MemoryFiles()
+        for (path, text) in files { disk.put(path, text) }
+        return try DaemonSettings(path: "etc/vedette.yaml", files: disk, variables: { variables[$0] })
+    }
+
+    @Test("variables are put into the configuration and its scrape files, not into rules, templates and replacements")
+    func variables() throws {
+        let settings = try read(
+            [
+                "etc/vedette.yaml": """
+                global:
+                  scrape_interval: ${EVERY}
+                  external_labels: {dc: "${DC}", team: "${TEAM:-ops}"}
+                rule_files: [rules.yml]
+                scrape_config_files: [jobs.yml]
+                scrape_configs:
+                - job_name: a
+                  scrape_timeout: ${EVERY}
+                  sample_limit: ${LIMIT}
+                  honor_labels: ${HONOR}
+                  relabel_configs:
+                  - {source_labels: [x], regex: '(?P<name>.)(.)', target_label: y, replacement: '${name}-${2}-$1'}
+                route: {receiver: a}
+                receivers:
+                - name: a
+                  slack_configs:
+                  - {channel: '#x', api_url_file: "${CREDENTIALS_DIRECTORY}/secret_slack", title: '{{ reReplaceAll "(?P<n>a)" "${n}" "b" }}'}
+                """,
+                "etc/jobs.yml": "scrape_configs: [{job_name: \"${DC}-job\"}]",
+                "etc/rules.yml": """
+                groups: [{name: g, rules: [{alert: A, expr: up, labels: {a: '${DC}'}, annotations: {b: '${NO}'}}]}]
+                """,
+            ],
+            ["EVERY": "7s", "DC": "ber1", "LIMIT": "12", "HONOR": "yes", "CREDENTIALS_DIRECTORY": "/run/credentials/v"])
+        #expect(settings.scrapeDefaults.interval == 7000)
+        #expect(settings.externalLabels["dc"] == "ber1" && settings.externalLabels["team"] == "ops")
+        #expect(settings.jobs.map(\.name) == ["a", "ber1-job"] && settings.jobs[0].timeout == 7000)
+        #expect(settings.neededFiles.map(\.path) == ["/run/credentials/v/secret_slack"])
+        #expect(settings.groups[0].rules[0].labels.map(\.text) == ["${DC}"])
+        #expect(
+            settings.variables.references.map(\.name)
+                == ["EVERY", "DC", "TEAM", "EVERY", "LIMIT", "HONOR", "CREDENTIALS_DIRECTORY", "DC"])
+    }
+
+    @Test("an unset variable refuses the file by its place") func unset() {
+        for (file, yaml) in [("vedette.yaml", "a: 1"), ("jobs.yml", "scrape_config_files: [jobs.yml]")] {
+            let text = "scrape_configs:\n- job_name: ${JOB}"
+            let error = #expect(throws: SettingsError.self) {
+                try read(["etc/vedette.yaml": file == "jobs.yml" ? yaml : text, "etc/jobs.yml": text], [:])
+            }
+            #expect(
+                error?.description
+                    == "etc/\(file):2:13: the variable JOB is not set; set it, or write ${JOB:-default}")
+        }
     }
 }

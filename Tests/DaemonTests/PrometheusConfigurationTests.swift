@@ -70,7 +70,10 @@ import Testing
 
     private func load(_ url: URL) -> (settings: DaemonSettings?, problem: SettingsError?) {
         do throws(SettingsError) {
-            return (try DaemonSettings(path: url.path, files: SystemFiles()), nil)
+            return (
+                try DaemonSettings(path: url.path, files: SystemFiles(), variables: { $0 == "TEST" ? "here" : nil }),
+                nil
+            )
         } catch {
             return (nil, error)
         }

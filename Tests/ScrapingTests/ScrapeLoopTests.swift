@@ -104,6 +104,10 @@ import Transport
             ("timeout", .init(delay: 5000), "timed out; look why the target is slow, or raise the timeout"),
             ("unreachable", .init(error: .unreachable("Couldn't connect to server")), "Couldn't connect to server"),
             (
+                "lookup", .init(error: .unreachable("no such host"), details: FetchDetails(cause: .resolve)),
+                "no such host"
+            ),
+            (
                 "body_limit", .init(body: String(repeating: "#", count: 2000)),
                 "the page is longer than body_size_limit, 1024 bytes; raise it or expose less"
             ),

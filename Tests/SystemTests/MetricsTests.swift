@@ -54,6 +54,11 @@ import Web
         let world = SimulatedWorld(
             seed: 5, configuration: DeliverySystemTests.configuration + rollback, rules: DeliverySystemTests.rules,
             page: { _, at in at.milliseconds % 20_000 < 8000 ? nil : "load 1\n" })
+        // And of a control group's memory where there is one.
+        world.files.put("/proc/self/cgroup", "0::/\n")
+        for (name, text) in [("current", "1\n"), ("max", "2\n"), ("pressure", "some avg10=0.00 avg60=0.00\n")] {
+            world.files.put("/sys/fs/cgroup/memory.\(name)", text)
+        }
         try world.boot()
         world.run(for: 60_000)
         let answer = await world.vedette?.api.answer(APIRequest(path: "/metrics"))
@@ -65,9 +70,11 @@ import Web
         for folder in ["rules", "dashboards", "runbooks"] {
             for name in try files.list("\(Program.root)/\(folder)") where name.contains(".") {
                 let text = String(decoding: try files.contents(of: "\(Program.root)/\(folder)/\(name)"), as: UTF8.self)
-                // The workloads' own are on the page of their process, and the daemon's of them where it hosts some.
+                // The workloads' own are on the page of their process, and the daemon's of them where it hosts some;
+                // those of connections are where there is a listener.
+                let elsewhere = ["vedette_workload", "vedette_http_connections", "vedette_certificate_"]
                 for match in text.matches(of: /\bvedette_[a-z_]+\b/)
-                where !exposed.contains(String(match.0)) && !match.0.hasPrefix("vedette_workload") {
+                where !exposed.contains(String(match.0)) && !elsewhere.contains(where: match.0.hasPrefix) {
                     missing.insert("\(folder)/\(name): \(match.0)")
                 }
             }

@@ -2,6 +2,7 @@ import Basics
 import Daemon
 import Scraping
 import Synchronization
+import Systemd
 import TestSupport
 import Transport
 
@@ -19,12 +20,16 @@ final class SimulatedWorld {
     /// How the receiver behaves towards one request.
     enum Mood: Sendable {
         case good, slow, broken, limited, deaf, gone, garbled
+        /// It refuses, and its answer repeats all that it was told.
+        case echo
     }
 
     /// What all tasks of the world share.
     final class Shared: Sendable {
         struct State {
             var log: [String] = []
+            /// What the daemon's log says, with its fields.
+            var printed: [String] = []
             var deliveries: [Delivery] = []
             var unknown: Set<String> = []
             /// What Redis holds, and whether it is away.
@@ -70,10 +75,16 @@ final class SimulatedWorld {
     private(set) var executor: SimulatedExecutor
     private(set) var vedette: Vedette?
     private var incarnation: UInt64 = 0
+    /// The environment.
+    var variables: [String: String] = [:]
     /// Whether the disk never gives the log of earlier runs back.
     var replayHangs = false
+    /// Who supervises the daemon.
+    var manager: any ServiceManager = NoServiceManager()
 
     static let start = Timestamp(milliseconds: 1_790_000_000_000)
+    /// The page of a target that takes a request and never answers.
+    static let never = "never"
 
     init(
         seed: UInt64, configuration: String, rules: String,
@@ -90,6 +101,7 @@ final class SimulatedWorld {
     /// What happened, in order, with simulated times.
     var log: [String] { shared.state.withLock { $0.log } }
     var deliveries: [Delivery] { shared.state.withLock { $0.deliveries } }
+    var printed: [String] { shared.state.withLock { $0.printed } }
     var now: Timestamp { executor.now() }
 
     /// Starts a daemon on what is on the disk.
@@ -111,11 +123,13 @@ final class SimulatedWorld {
                 do { try await clock.sleep(for: max(1, min(idle, fetcher.untilNext, 50))) } catch { return }
             }
         }
+        world.variables = { [variables] in variables[$0] }
         world.beforeReload = { [shared] stage in
             if shared.state.withLock({ $0.reloadFault == stage }) { throw NoSuchDay(stage: stage) }
         }
+        world.manager = manager
         world.runLong = { [replayHangs] _, work in if !replayHangs { work() } }
-        let settings = try DaemonSettings(path: "etc/vedette.yaml", files: files)
+        let settings = try DaemonSettings(path: "etc/vedette.yaml", files: files, variables: world.variables)
         let vedette = try Vedette(
             StartOptions(configuration: "etc/vedette.yaml", dataDirectory: "data", externalURL: "http://vedette"),
             settings: settings, world: world)
@@ -145,7 +159,11 @@ final class SimulatedWorld {
 private struct NotingLog: LogSink {
     let shared: SimulatedWorld.Shared
     let clock: any TimeSource
-    func write(_ event: LogEvent) { shared.note("\(clock.now()) \(event.kind): \(event.message)") }
+    func write(_ event: LogEvent) {
+        shared.note("\(clock.now()) \(event.kind): \(event.message)")
+        let fields = event.fields.map { " \($0.name)=\($0.value)" }.joined()
+        shared.state.withLock { $0.printed.append("\(event.kind): \(event.message)\(fields)") }
+    }
 }
 
 /// The receivers' side of the network.
@@ -162,6 +180,10 @@ private struct SimulatedNetwork: HTTPTransport {
         switch mood {
         case .gone: throw .unreachable("Couldn't connect to server")
         case .broken: return HTTPResponse(status: 503, body: Array("<html>busy</html>".utf8))
+        case .echo:
+            let headers = request.headers.map { "\($0.name): \($0.value)" }.joined(separator: "\n")
+            let body = String(decoding: request.body, as: UTF8.self)
+            return HTTPResponse(status: 400, body: Array("cannot POST \(request.url)\n\(headers)\n\(body)".utf8))
         case .limited: return HTTPResponse(status: 429, headers: [HTTPHeader("retry-after", "3")])
         case .slow: try await pause(4000)
         case .deaf, .garbled, .good: break
@@ -221,12 +243,20 @@ private final class SimulatedFetcher: Fetcher {
     func start(_ handle: Int) {
         guard let request = requests[handle] else { return }
         let page = shared.page(request.url, clock.now())
-        running.append((handle, uptime + Milliseconds(clock.random() % 30), page))
+        let isSilent = page == SimulatedWorld.never
+        running.append((handle, uptime + (isSilent ? request.timeout : Milliseconds(clock.random() % 30)), page))
     }
     func poll(for wait: Milliseconds, _ finish: (consuming FetchResult) -> Void) {
         let done = running.filter { $0.due <= uptime }
         running.removeAll { $0.due <= uptime }
         for one in done {
+            if one.page == SimulatedWorld.never {
+                finish(
+                    FetchResult(
+                        handle: one.handle, status: 0, contentType: nil, body: [], durationSeconds: 0.5,
+                        error: .interrupted("timed out", requestWasSent: true)))
+                continue
+            }
             finish(
                 FetchResult(
                     handle: one.handle, status: one.page == nil ? 0 : 200, contentType: "text/plain",

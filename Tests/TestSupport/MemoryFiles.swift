@@ -225,6 +225,10 @@ public final class MemoryFiles: FileSystem {
 
     public func synchronize(directory: String) throws(FileError) { try check("sync", directory) }
 
+    public func space(of path: String) throws(FileError) -> (free: Int, total: Int) {
+        (state.withLock { $0.freeBytes } ?? 1 << 40, 1 << 40)
+    }
+
     public func lock(_ path: String) throws(FileError) -> (any FileLock)? {
         try check("lock", path)
         return state.withLock { $0.locked.insert(path).inserted } ? MemoryLock(path: path, files: self) : nil

@@ -159,6 +159,20 @@ import Testing
         }
     }
 
+    @Test("who connected just before the end is still answered") func lastOne() async throws {
+        try await withServer { port, server in
+            let client = try Connection(port)
+            // The first answer shows that the other connection is accepted too: it came before.
+            let other = try Connection(port)
+            other.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
+            server.stop()
+            client.send("GET /y HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(client.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
+            #expect(other.read(until: nil).isEmpty, "an idle one ends at once")
+        }
+    }
+
     @Test("a header that holds a line break adds none") func injection() async throws {
         try await withServer { port, _ in
             let client = try Connection(port)

@@ -81,6 +81,8 @@ public protocol FileSystem: Sendable {
     func synchronize(directory: String) throws(FileError)
     /// Takes the file's lock for this process until the result goes; nil when another process has it.
     func lock(_ path: String) throws(FileError) -> (any FileLock)?
+    /// How many bytes the file system of a path may still take from this process, and how many it holds in all.
+    func space(of path: String) throws(FileError) -> (free: Int, total: Int)
 }
 
 /// A lock held until its last reference goes.

@@ -109,6 +109,16 @@ public struct SystemFiles: FileSystem {
         guard fsync(descriptor) == 0 else { throw FileError(operation: "fsync", path: directory, code: errno) }
     }
 
+    /// `statvfs`.
+    public func space(of path: String) throws(FileError) -> (free: Int, total: Int) {
+        var facts = statvfs()
+        guard unsafe statvfs(path, &facts) == 0 else {
+            throw FileError(operation: "statvfs", path: path, code: errno)
+        }
+        let block = Int(facts.f_frsize)
+        return (Int(facts.f_bavail) * block, Int(facts.f_blocks) * block)
+    }
+
     /// `flock`: gone with the process, however it ends.
     public func lock(_ path: String) throws(FileError) -> (any FileLock)? {
         let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)

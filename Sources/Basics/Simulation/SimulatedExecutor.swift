@@ -18,6 +18,7 @@ public final class SimulatedExecutor: TaskExecutor, SerialExecutor, TimeSource {
         var nextTimer = 0
         var uptime: UInt64 = 0
         var wallOffset: Milliseconds
+        var suspended: Milliseconds = 0
         var random: SeededRandom
         var jobsRun = 0
         var isAbandoned = false
@@ -55,6 +56,16 @@ public final class SimulatedExecutor: TaskExecutor, SerialExecutor, TimeSource {
     public func uptimeNanoseconds() -> UInt64 { state.withLock { $0.uptime } }
     /// Moves the wall clock alone, forwards or back, as a person or NTP does.
     public func jumpWallClock(by jump: Milliseconds) { state.withLock { $0.wallOffset += jump } }
+
+    /// How long the simulated machine slept.
+    public func suspendedNanoseconds() -> UInt64 { state.withLock { UInt64($0.suspended) * 1_000_000 } }
+    /// The machine sleeps: the wall clock goes on, the steady one does not.
+    public func suspend(for duration: Milliseconds) {
+        state.withLock { state in
+            state.wallOffset += duration
+            state.suspended += duration
+        }
+    }
 
     /// Sleeps in simulated time.
     public func sleep(for duration: Milliseconds) async throws(CancellationError) {

@@ -49,8 +49,8 @@ public struct QueryResult: Sendable {
 public struct QueryLimits: Sendable, Hashable {
     /// Samples read from the store and points of intermediate results that are held at once.
     public var samples = 50_000_000
-    /// Series that one selector may read.
-    public var series = 1_000_000
+    /// Series that one selector may read: twice as many as a store takes by default.
+    public var series = 4_000_000
     /// Bytes that samples and intermediate results may take at once.
     public var bytes = 1 << 30
     /// Steps of a range query; Prometheus' 11,000.

@@ -11,7 +11,7 @@ extension API {
                 throw APIError.badData("active must be true or false")
             }
             let runs = await context.rollback.runs.filter { !isActive || $0.outcome == nil }
-            return .success(["rollbacks": .array(runs.map(\.json))])
+            return .success(["rollbacks": .array(runs.map(\.shown))])
         }
         guard let action = request.parameter("action") else {
             throw APIError.badData("the parameter 'action' is missing")
@@ -20,20 +20,20 @@ extension API {
             throw APIError.badData("the parameter 'reason' is missing: who asks, and why; it is told to the receivers")
         }
         return try await answering { () throws(RollbackRefusal) in
-            try await context.rollback.start(action, reason: reason).json
+            try await context.rollback.start(action, reason: reason).shown
         }
     }
 
     /// One rollback.
     func oneRollback(_ id: String) async throws -> APIResponse {
-        try await answering { () throws(RollbackRefusal) in try await context.rollback.run(id).json }
+        try await answering { () throws(RollbackRefusal) in try await context.rollback.run(id).shown }
     }
 
     /// A person ends one.
     func cancelRollback(_ id: String, _ request: APIRequest) async throws -> APIResponse {
         let who = request.parameter("by") ?? "a person"
         return try await answering { () throws(RollbackRefusal) in
-            try await context.rollback.cancel(id, by: who).json
+            try await context.rollback.cancel(id, by: who).shown
         }
     }
 

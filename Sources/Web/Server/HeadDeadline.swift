@@ -1,5 +1,6 @@
 internal import HTTPTypes
 internal import NIOCore
+internal import NIOExtras
 internal import NIOHTTPTypes
 
 /// Closes a connection whose next request's head is not whole in time, counted from the connection's start, or from
@@ -29,6 +30,19 @@ final class HeadDeadline: ChannelInboundHandler, RemovableChannelHandler {
         if deadline == nil, isInHead { start(context) }
         context.fireChannelRead(data)
     }
+
+    /// Who connected just before the server ends, and has not said yet what for, is still answered.
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is ChannelShouldQuiesceEvent, deadline != nil else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        let context = NIOLoopBound(context, eventLoop: context.eventLoop)
+        context.value.eventLoop.scheduleTask(in: HeadDeadline.lastHead) {
+            context.value.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        }
+    }
+
+    private static let lastHead = TimeAmount.milliseconds(500)
 
     private func start(_ context: ChannelHandlerContext) {
         guard deadline == nil else { return }

@@ -1,4 +1,5 @@
 public import Basics
+public import Model
 internal import NIOCore
 internal import NIOSSL
 internal import Synchronization
@@ -10,6 +11,8 @@ public final class TLSCertificates: Sendable {
         var context: NIOSSLContext
         /// The bytes that the context was made of.
         var contents: [[UInt8]]
+        var expiry: Double
+        var isRefused = false
     }
     private let state: Mutex<State>
     private let files: any FileSystem
@@ -17,21 +20,37 @@ public final class TLSCertificates: Sendable {
     /// Reads the files; throws what is wrong with them.
     public init(_ settings: WebSettings.TLS, files: any FileSystem) throws(TLSError) {
         let contents = try TLSCertificates.contents(settings, files)
-        let context = try TLSCertificates.context(settings, contents)
-        state = Mutex(State(settings: settings, context: context, contents: contents))
+        let (context, expiry) = try TLSCertificates.context(settings, contents)
+        state = Mutex(State(settings: settings, context: context, contents: contents, expiry: expiry))
         self.files = files
     }
 
     /// Reads the files again when they changed, for the connections to come. Throws when they cannot be used: those
     /// read before go on. Answers whether anything changed.
     public func refresh(_ settings: WebSettings.TLS? = nil) throws(TLSError) -> Bool {
+        do throws(TLSError) {
+            let isFresh = try exchange(settings)
+            state.withLock { $0.isRefused = false }
+            return isFresh
+        } catch {
+            state.withLock { $0.isRefused = true }
+            throw error
+        }
+    }
+
+    private func exchange(_ settings: WebSettings.TLS?) throws(TLSError) -> Bool {
         let wanted = settings ?? state.withLock { $0.settings }
         let contents = try TLSCertificates.contents(wanted, files)
         guard state.withLock({ $0.contents != contents || $0.settings != wanted }) else { return false }
-        let context = try TLSCertificates.context(wanted, contents)
-        state.withLock { $0 = State(settings: wanted, context: context, contents: contents) }
+        let (context, expiry) = try TLSCertificates.context(wanted, contents)
+        state.withLock {
+            $0 = State(settings: wanted, context: context, contents: contents, expiry: expiry)
+        }
         return true
     }
+
+    /// When the first certificate of the chain ends, in seconds since the epoch.
+    var expiry: Double { state.withLock { $0.expiry } }
 
     func handler() -> NIOSSLServerHandler { NIOSSLServerHandler(context: state.withLock { $0.context }) }
 
@@ -47,7 +66,9 @@ public final class TLSCertificates: Sendable {
         return all
     }
 
-    private static func context(_ settings: WebSettings.TLS, _ contents: [[UInt8]]) throws(TLSError) -> NIOSSLContext {
+    private static func context(
+        _ settings: WebSettings.TLS, _ contents: [[UInt8]]
+    ) throws(TLSError) -> (NIOSSLContext, expiry: Double) {
         let chain: [NIOSSLCertificate]
         do {
             chain = try NIOSSLCertificate.fromPEMBytes(contents[0])
@@ -72,10 +93,26 @@ public final class TLSCertificates: Sendable {
             configuration.certificateVerification = .noHostnameVerification
         }
         do {
-            return try NIOSSLContext(configuration: configuration)
+            let ends = chain.map { Double($0.notValidAfter) }
+            return (try NIOSSLContext(configuration: configuration), ends.min() ?? 0)
         } catch {
             throw TLSError("\(settings.certificate) and \(settings.key) are no pair; mend cert_file or key_file")
         }
+    }
+}
+
+extension TLSCertificates: MetricsSource {
+    /// The certificate's end, and whether what stands in the files now is refused.
+    public func metrics() -> [MetricFamily] {
+        [
+            MetricFamily(
+                .gauge, "vedette_certificate_expiry_timestamp_seconds", "When the listener's certificate ends.",
+                [(Labels(), expiry)]),
+            MetricFamily(
+                .gauge, "vedette_certificate_refused",
+                "Whether the certificate's files cannot be used, so that the one read before is in force.",
+                state.withLock { $0.isRefused } ? 1 : 0),
+        ]
     }
 }
 

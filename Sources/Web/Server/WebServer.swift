@@ -7,6 +7,7 @@ public import Model
 internal import NIOCore
 internal import NIOExtras
 internal import NIOPosix
+internal import Synchronization
 public import Systemd
 
 /// Serves a handler, the API's mostly, on its listeners. NIO and Hummingbird read and write; handlers run on threads of
@@ -19,6 +20,7 @@ public final class WebServer: Sendable {
     private let limits: WebSettings.Limits
     private let certificates: TLSCertificates?
     private let connections = ConnectionGate()
+    private let listening = Mutex<[any Channel]>([])
     /// One for each listener.
     private let quiescing: [ServerQuiescingHelper]
 
@@ -63,6 +65,8 @@ public final class WebServer: Sendable {
                 throw WebServerError(address: "\(address)", reason: reason)
             }
         }
+        let channels = listeners.map(\.channel)
+        listening.withLock { $0 = channels }
         onListening(listeners.map { $0.channel.localAddress?.port ?? 0 })
         await withDiscardingTaskGroup { group in
             for listener in listeners {
@@ -73,7 +77,12 @@ public final class WebServer: Sendable {
 
     /// Takes no more connections, lets requests under way be answered, and then `run` end.
     public func stop() {
-        for helper in quiescing { helper.initiateShutdown(promise: nil) }
+        // A listener that closes takes along whom it has just accepted. So it accepts nobody first; who comes then
+        // waits in the socket, which systemd may hold for the process to come.
+        for channel in listening.withLock({ $0 }) { _ = channel.setOption(.autoRead, value: false) }
+        MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: WebServer.handOver) { [quiescing] in
+            for helper in quiescing { helper.initiateShutdown(promise: nil) }
+        }
     }
 
     private static func serve(
@@ -269,6 +278,8 @@ public final class WebServer: Sendable {
         }
     }
 
+    /// How long those that were accepted have to be on their way.
+    private static let handOver = TimeAmount.milliseconds(150)
     /// How long a connection that is kept may be idle: longer than senders that ask once a minute.
     private static let idleLimit = TimeAmount.seconds(90)
 

@@ -84,7 +84,7 @@ private final class DemoStage: Sendable {
             let world = World.machine(log: log)
             let vedette: Vedette
             do {
-                let settings = try DaemonSettings(path: file, files: world.files)
+                let settings = try DaemonSettings(path: file, files: world.files, variables: world.variables)
                 for warning in settings.warnings { throw Refusal(warning) }
                 var options = StartOptions(
                     configuration: file, dataDirectory: "\(directory)/data", externalURL: "http://127.0.0.1")

@@ -16,7 +16,7 @@ struct DemoData {
             guard days >= 30, customers >= 10 else {
                 throw Refusal("--days and --customers: at least 30 days and 10 customers make a business")
             }
-            let settings = try DaemonSettings(path: config, files: files)
+            let settings = try DaemonSettings(path: config, files: files, variables: environmentVariable)
             try files.createDirectory(dataDirectory)
             let database = try settings.database.open(
                 directory: dataDirectory, files: { try files.contents(of: $0) }, clock: clock)
