@@ -14,7 +14,16 @@ public struct PasswordHash: Sendable, Hashable, CustomStringConvertible {
             return nil
         }
         self.text = text
+        guard cost <= PasswordHash.highestCost else { return nil }
     }
+
+    /// The binary logarithm of bcrypt's rounds; of the others, which take some 100 ms, as much as that is there.
+    public var cost: Int {
+        let parts = text.split(separator: "$")
+        return parts.first?.hasPrefix("2") == true && parts.count > 1 ? Int(parts[1]) ?? 10 : 11
+    }
+    /// A hash above it takes a second, and who guesses takes all of them.
+    public static let highestCost = 14
 
     /// Hashes a password with bcrypt and a salt from the system's generator. `cost` is the binary logarithm of the
     /// rounds; 10 takes about 50 ms. bcrypt looks at the first 72 bytes alone.

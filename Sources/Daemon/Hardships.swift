@@ -9,6 +9,8 @@ final class Hardships: MetricsSource {
         var watch: ClockWatch
         var jumps = (forward: 0, back: 0)
         var slept: Milliseconds = 0
+        /// When, in the time of samples: rules compare it with theirs.
+        var setAt: [String: Timestamp] = [:], resumedAt: Timestamp?
         var isTight = false
     }
     private let state: Mutex<State>
@@ -16,8 +18,13 @@ final class Hardships: MetricsSource {
     private let files: any FileSystem
     private let log: any LogSink
     private let directory: String
+    private let stamp: @Sendable () -> Timestamp
 
-    init(clock: any TimeSource, files: any FileSystem, log: any LogSink, directory: String) {
+    init(
+        clock: any TimeSource, files: any FileSystem, log: any LogSink, directory: String,
+        stamp: @escaping @Sendable () -> Timestamp
+    ) {
+        self.stamp = stamp
         state = Mutex(State(watch: ClockWatch(clock)))
         (self.clock, self.files, self.log, self.directory) = (clock, files, log, directory)
     }
@@ -42,9 +49,12 @@ final class Hardships: MetricsSource {
     }
 
     private func tell(_ gap: ClockWatch.Gap) {
+        let moment = stamp()
         state.withLock { state in
             if gap.jump > 0 { state.jumps.forward += 1 }
             if gap.jump < 0 { state.jumps.back += 1 }
+            if gap.jump != 0 { state.setAt[gap.jump > 0 ? "forward" : "back"] = moment }
+            if gap.sleep > 0 { state.resumedAt = moment }
             state.slept += gap.sleep
         }
         if gap.sleep > 0 {
@@ -63,7 +73,7 @@ final class Hardships: MetricsSource {
     }
 
     func metrics() -> [MetricFamily] {
-        let (jumps, slept) = state.withLock { ($0.jumps, $0.slept) }
+        let (jumps, slept, setAt, resumedAt) = state.withLock { ($0.jumps, $0.slept, $0.setAt, $0.resumedAt) }
         var families = [
             MetricFamily(
                 .counter, "vedette_clock_jumps_total", "How often the wall clock was set while the daemon ran.",
@@ -75,6 +85,20 @@ final class Hardships: MetricsSource {
                 .counter, "vedette_suspended_seconds_total", "How long the machine slept while the daemon ran.",
                 [(Labels(), Double(slept) / 1000)]),
         ]
+        // Where it never happened there is none.
+        if !setAt.isEmpty {
+            families.append(
+                MetricFamily(
+                    .gauge, "vedette_clock_set_timestamp_seconds",
+                    "When the wall clock was last set, in samples' time.",
+                    setAt.sorted { $0.key < $1.key }.map { (Labels(["direction": $0.key]), $0.value.seconds) }))
+        }
+        if let resumedAt {
+            families.append(
+                MetricFamily(
+                    .gauge, "vedette_resumed_timestamp_seconds", "When the machine last woke, in samples' time.",
+                    [(Labels(), resumedAt.seconds)]))
+        }
         // A disk that cannot even be asked is told of by whoever writes to it.
         if let space = try? files.space(of: directory) {
             families += [

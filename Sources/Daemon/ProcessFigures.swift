@@ -4,7 +4,7 @@ internal import Model
 
 /// The process as Linux sees it, under the names that every exporter uses.
 enum ProcessFigures {
-    static func metrics(files: any FileSystem) -> [MetricFamily] {
+    static func metrics(files: any FileSystem, startedAt: Timestamp) -> [MetricFamily] {
         var families: [MetricFamily] = []
         // Outside Linux, and under simulation, there is no /proc: the families are left out.
         if let stat = text("/proc/self/stat", files)?.split(separator: ")").last?.split(separator: " "), stat.count > 21
@@ -19,15 +19,18 @@ enum ProcessFigures {
                     (Int(stat[21]) ?? 0) * sysconf(Int32(_SC_PAGESIZE))),
                 MetricFamily(.gauge, "process_threads", "Threads.", Int(stat[17]) ?? 0),
             ]
+            // In a sandbox that hides it, the daemon's own beginning is close enough.
+            var startTime = startedAt.seconds
             if let boot = text("/proc/stat", files)?.split(separator: "\n").first(where: { $0.hasPrefix("btime ") }),
                 let bootTime = Double(boot.dropFirst(6))
             {
                 let start = bootTime + (Double(stat[19]) ?? 0) / ticks
-                families.append(
-                    MetricFamily(
-                        .gauge, "process_start_time_seconds", "Start, in seconds since the Unix epoch.",
-                        [(Labels(), start)]))
+                startTime = start
             }
+            families.append(
+                MetricFamily(
+                    .gauge, "process_start_time_seconds", "Start, in seconds since the Unix epoch.",
+                    [(Labels(), startTime)]))
         }
         if let open = try? files.list("/proc/self/fd") {
             families.append(MetricFamily(.gauge, "process_open_fds", "Open file descriptors.", open.count))

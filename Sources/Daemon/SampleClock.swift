@@ -4,14 +4,15 @@ internal import Synchronization
 
 /// The time of samples and of the rules over them: the wall clock, but for going back. When that is set back, samples
 /// would be refused until it has passed what is stored, and rules would be blind for as long; so this time goes on
-/// ahead of it, by as much as it was set back, until it is set forwards or the daemon starts anew later than what it
-/// stored.
+/// ahead of it, by as much as it was set back, until it is set forwards, or until the daemon starts on no samples or
+/// later than those that it stored.
 final class SampleClock: TimeSource, MetricsSource {
     private struct State {
         var ahead: Milliseconds
         var wall: Timestamp
         var uptime: UInt64
         var suspended: UInt64
+        var kept: Milliseconds = 0
     }
     private let state: Mutex<State>
     private let base: any TimeSource
@@ -55,20 +56,41 @@ final class SampleClock: TimeSource, MetricsSource {
     // MARK: Over a restart
 
     private static let table = "clock", key = "samples"
+    /// So old may be what is kept after a crash.
+    static let keptEvery: Milliseconds = 60_000
 
-    /// Begins no earlier than the last samples of an earlier run, within a minute.
+    /// Goes on behind the samples of an earlier run: as far ahead as it was, or further where the clock was set back
+    /// while nobody looked.
     func goOn(from store: any StateStore) {
         guard let bytes = store.entries(of: SampleClock.table)[SampleClock.key],
-            let last = Int64(String(decoding: bytes, as: UTF8.self))
+            let kept = try? JSON(parsing: bytes), let last = kept["time"]?.number.flatMap({ Int64(exactly: $0) }),
+            let ahead = kept["ahead"]?.number.flatMap({ Int64(exactly: $0) })
         else { return }
-        let now = now()
-        state.withLock { $0.ahead += max(0, last - now.milliseconds) }
+        let wall = base.now().milliseconds
+        state.withLock { state in
+            if wall > last + SampleClock.keptEvery {
+                state.ahead = 0  // The clock is past all that was stored.
+            } else if wall + ahead >= last {
+                state.ahead = max(0, ahead)
+            } else {
+                state.ahead = last - wall + SampleClock.keptEvery
+            }
+            state.kept = state.ahead
+        }
     }
 
-    /// Keeps how far it is; once a minute.
+    /// Keeps how far it is: once a minute, at the end, and as soon as the clock was set.
     func keep(in store: any StateStore) {
-        let value = Array("\(now().milliseconds)".utf8)
-        store.commit([StateChange(table: SampleClock.table, key: SampleClock.key, value: value)])
+        let (now, ahead) = (now(), ahead)
+        state.withLock { $0.kept = ahead }
+        let kept: JSON = ["time": .number(Double(now.milliseconds)), "ahead": .number(Double(ahead))]
+        store.commit([StateChange(table: SampleClock.table, key: SampleClock.key, value: kept.serialized())])
+    }
+
+    /// Whether the clock was set since the last time that was kept.
+    var isToBeKept: Bool {
+        _ = now()
+        return state.withLock { $0.kept != $0.ahead }
     }
 }
 

@@ -89,10 +89,15 @@ extension Vedette {
             return { [manager] in manager.use(discovery) }
         }
         try stage(.web) {
-            let web = options.web ?? fresh.web
-            if web.tls != nil, certificates == nil { throw NeedsRestart(what: "web.tls is new") }
+            let web = try Vedette.web(options, fresh, world)
+            guard (web.tls == nil) == (certificates == nil) else {
+                throw NeedsRestart(what: "web.tls is \(web.tls == nil ? "gone" : "new")")
+            }
             if let tls = web.tls { _ = try certificates?.refresh(tls) }
-            return { [access] in access.replace(web) }
+            return { [self] in
+                access.replace(web)
+                use(web.limits)
+            }
         }
         return (fresh, parts)
     }
@@ -104,7 +109,7 @@ extension Vedette {
 /// What a running daemon cannot exchange.
 private struct NeedsRestart: Error, CustomStringConvertible {
     var what: String
-    var description: String { "\(what): it takes a restart; take it out until then" }
+    var description: String { "\(what): that takes a restart; leave it as it was until then" }
 }
 
 struct ReloadState {

@@ -14,10 +14,8 @@ extension Vedette {
         // Two long queries must not hold up `/-/healthy`, `/metrics` or the first page.
         let others = ThreadPoolExecutor(count: 1, name: "vedette-web")
         let heavy = ["/api/v1/query", "/api/v1/series", "/api/v1/label"].map { options.routePrefix + $0 }
-        var limits = access.settings.limits
-        limits.connections = min(limits.connections, world.clientLimit)
         let server = WebServer(
-            addresses, limits: limits, certificates: certificates,
+            addresses, limits: access.settings.limits, certificates: certificates,
             executor: { path in heavy.contains { path.hasPrefix($0) } ? queries : others }
         ) { [log, certificates, world] ports in
             for (address, port) in zip(addresses, ports) {

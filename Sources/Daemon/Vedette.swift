@@ -32,8 +32,8 @@ public struct StartOptions: Sendable {
     public var startDelay: Milliseconds = 0
     /// What every path begins with, empty or as `/vedette`.
     public var routePrefix = ""
-    /// Who may ask what, in place of the file's `web`: from a file of Prometheus' `--web.config.file`.
-    public var web: WebSettings?
+    /// A file of Prometheus' `--web.config.file`, in place of the file's `web`.
+    public var webConfiguration: String?
 
     /// Options by their parts.
     public init(configuration: String, dataDirectory: String, externalURL: String) {
@@ -86,6 +86,8 @@ public final class Vedette: Sendable {
         startedAt = world.clock.now()
         stopping = AsyncStream.makeStream(of: Void.self)
         sampleClock = SampleClock(world.clock)
+        // The store makes the folder: whether there are samples is looked at before.
+        let hasSamples = (try? world.files.list("\(options.dataDirectory)/wal").isEmpty) == false
         store = try SeriesStore(
             directory: options.dataDirectory, settings: settings.storage, files: world.files, clock: sampleClock)
         do throws(FileError) {
@@ -93,7 +95,7 @@ public final class Vedette: Sendable {
         } catch {
             throw StorageError.file(error)
         }
-        sampleClock.goOn(from: journal)
+        if hasSamples { sampleClock.goOn(from: journal) }
         var queries = QueryOptions()
         queries.defaultSubqueryStep = settings.evaluationInterval
         // What Prometheus keeps behind flags is a part of the language here.
@@ -119,10 +121,13 @@ public final class Vedette: Sendable {
         rollbackContext.externalLabels = settings.externalLabels
         rollback = RollbackEngine(settings.rollback, rollbackContext)
         hardships = Hardships(
-            clock: world.clock, files: world.files, log: world.log, directory: options.dataDirectory)
-        access = AccessGate(options.web ?? settings.web, clock: world.clock, readFile: readFile)
+            clock: world.clock, files: world.files, log: world.log, directory: options.dataDirectory,
+            stamp: { [sampleClock] in sampleClock.now() })
+        let web = try Vedette.web(options, settings, world)
+        access = AccessGate(
+            web, clock: world.clock, log: world.log, reckoner: world.reckoner, readFile: readFile)
         audit = AuditLog(journal, log: world.log)
-        certificates = try (options.web ?? settings.web).tls.map { try TLSCertificates($0, files: world.files) }
+        certificates = try web.tls.map { try TLSCertificates($0, files: world.files) }
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
         var context = RuleContext(engine: ruling, samples: store, alerts: told)
         context.rollback = rollback
@@ -146,6 +151,25 @@ public final class Vedette: Sendable {
         reload.withLock { $0.at = startedAt }
         tellOpening()
     }
+
+    /// Who may ask what, from the file that says so.
+    static func web(
+        _ options: StartOptions, _ settings: DaemonSettings, _ world: World
+    ) throws -> WebSettings {
+        guard let path = options.webConfiguration else { return settings.web }
+        let bytes = try world.files.contents(of: path, limit: SettingsLimits().bytes)
+        return try WebSettings(webConfiguration: SettingsDocument(bytes, file: path).map())
+    }
+
+    /// Whether the listener will speak TLS.
+    public static func speaksTLS(
+        _ options: StartOptions, _ settings: DaemonSettings, _ world: World
+    ) throws -> Bool {
+        try web(options, settings, world).tls != nil
+    }
+
+    /// Other limits for whoever serves this daemon.
+    func use(_ limits: WebSettings.Limits) { server.withLock { $0?.use(limits) } }
 
     private func tellOpening() {
         let damaged = journal.recovery.damagedRecords
@@ -220,6 +244,7 @@ public final class Vedette: Sendable {
             pages.cancelAll()
         }
         store.synchronizeLog()
+        sampleClock.keep(in: journal)
     }
 
     /// Lets `run` end.
@@ -240,17 +265,20 @@ public final class Vedette: Sendable {
 
     /// Syncs the log and lets old samples go.
     private func keepUp() async {
-        var untilForget: Milliseconds = 60_000
+        var untilForget = SampleClock.keptEvery
+        // A clock that is set before the first minute is over is known of by this.
+        sampleClock.keep(in: journal)
         while true {
             // Cancelled: the daemon ends.
             do { try await world.clock.sleep(for: store.syncInterval) } catch { return }
             store.synchronizeLog()
             refreshCertificates()
+            if sampleClock.isToBeKept { sampleClock.keep(in: journal) }
             untilForget -= store.syncInterval
             if untilForget <= 0 {
                 store.forgetOld()
                 sampleClock.keep(in: journal)
-                untilForget = 60_000
+                untilForget = SampleClock.keptEvery
             }
         }
     }
@@ -298,6 +326,7 @@ public final class Vedette: Sendable {
                 unreadiness: { [self] in isReady.withLock { $0 } ? nil : "Vedette is starting or stopping." },
                 reload: { [self] in await reloadConfiguration() }, version: Vedette.version, startedAt: startedAt)
         context.externalLabels = settings.withLock { $0.externalLabels }
+        context.sampleTime = { [sampleClock] in sampleClock.now() }
         context.replay = { [store] in store.replay }
         (context.access, context.audit) = (access, audit)
         context.storage = store
@@ -338,7 +367,7 @@ public final class Vedette: Sendable {
             MetricFamily(
                 .gauge, "alertmanager_build_info", "The Alertmanager whose API is spoken here.",
                 [(["version": API.alertmanagerVersion], 1)])
-        ] + ProcessFigures.metrics(files: world.files) + [
+        ] + ProcessFigures.metrics(files: world.files, startedAt: startedAt) + [
             MetricFamily(.gauge, "vedette_build_info", "What is running.", [(["version": Vedette.version], 1)]),
             MetricFamily(
                 .gauge, "vedette_config_generation", "How often the part's configuration was exchanged, from 1.",

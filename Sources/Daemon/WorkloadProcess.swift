@@ -22,9 +22,10 @@ public enum WorkloadProcess {
             database: settings.database, directory: dataDirectory, files: world.files,
             secrets: { [files = world.files] in try files.contents(of: $0) }, clock: world.clock, log: world.log,
             random: SharedRandom(seed: world.seed), version: Vedette.version)
+        let startedAt = world.clock.now()
         let answers = ThreadPoolExecutor(count: 2, name: "vedette-ml")
         let server = WebServer([.unix(path: socket)], executor: { _ in answers }, onListening: { _ in }) { request in
-            await WorkloadProcess.answer(request, host, world.files)
+            await WorkloadProcess.answer(request, host, world.files, startedAt)
         }
         // A training takes its thread for as long as it lasts; predictions have others.
         let work = ThreadPoolExecutor(count: 2, name: "vedette-work")
@@ -37,10 +38,10 @@ public enum WorkloadProcess {
     }
 
     private static func answer(
-        _ request: APIRequest, _ host: WorkloadHost, _ files: any FileSystem
+        _ request: APIRequest, _ host: WorkloadHost, _ files: any FileSystem, _ startedAt: Timestamp
     ) async -> APIResponse {
         if request.path == "/metrics" {
-            return .metrics(host.metrics() + ProcessFigures.metrics(files: files))
+            return .metrics(host.metrics() + ProcessFigures.metrics(files: files, startedAt: startedAt))
         }
         let query = Dictionary(request.parameters.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
         let answer = await host.answer(

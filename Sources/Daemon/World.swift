@@ -32,8 +32,8 @@ public struct World: Sendable {
     /// Drives one scrape loop until its mailbox says stop.
     public var driveLoop: @Sendable (_ mailbox: ScrapeLoop.Mailbox, _ make: @escaping LoopMaker) async -> Void
 
-    /// How many clients may be connected at the most.
-    public var clientLimit = Int.max
+    /// Where hashes of passwords are reckoned.
+    public var reckoner: ThreadPoolExecutor?
     /// The environment that `${NAME}` in the configuration comes from.
     public var variables: Variables.Source = { _ in nil }
     /// Who supervises the process.
@@ -69,8 +69,7 @@ public struct World: Sendable {
 
     /// The machine: system clocks, the file system, libcurl, a thread for each scrape loop.
     ///
-    /// - Parameter descriptors: How many file descriptors the process may have. Scrapes take half of them at the most
-    ///   and clients a quarter, so that pages, files and the journal always find some.
+    /// - Parameter descriptors: How many file descriptors the process may have. Scrapes take half of them at the most.
     public static func machine(
         log: any LogSink, loopCount: Int = processorCount(), descriptors: Int = 1024
     ) -> World {
@@ -96,7 +95,7 @@ public struct World: Sendable {
                 }
             }
         }
-        world.clientLimit = descriptors / 4
+        world.reckoner = ThreadPoolExecutor(count: 1, name: "vedette-login")
         world.variables = environmentVariable
         world.resolver = SystemResolver()
         world.prober = MachineProber(

@@ -56,8 +56,8 @@ struct RunCommand: AsyncParsableCommand {
             settings.storage.maximumAge = min(settings.storage.maximumAge, kept)
             var options = StartOptions(
                 configuration: config, dataDirectory: dataDir, externalURL: "")
-            options.web = try webSettings(world)
-            let isTLS = (options.web ?? settings.web).tls != nil
+            options.webConfiguration = webConfiguration
+            let isTLS = try Vedette.speaksTLS(options, settings, world)
             options.externalURL = externalUrl ?? RunCommand.url(of: addresses, isTLS: isTLS)
             options.hostsWorkloads = true
             options.allowsAdmin = enableAdminApi
@@ -110,12 +110,6 @@ struct RunCommand: AsyncParsableCommand {
             return "\(isTLS ? "https" : "http")://\(ListenAddress.tcp(host: reachable, port: port))"
         }
         return "http://\(machineName()):9470"
-    }
-
-    private func webSettings(_ world: World) throws -> WebSettings? {
-        guard let webConfiguration else { return nil }
-        let bytes = try world.files.contents(of: webConfiguration, limit: SettingsLimits().bytes)
-        return try WebSettings(webConfiguration: SettingsDocument(bytes, file: webConfiguration).map())
     }
 
     private func matcherMode() throws -> MatcherMode {

@@ -7,7 +7,7 @@ import Synchronization
 import Systemd
 import TestSupport
 import Testing
-import Web
+@testable import Web
 
 /// The whole daemon while its machine misbehaves: for each hardship, what goes on, and what the operator sees.
 @Suite struct HardshipTests {
@@ -71,6 +71,55 @@ import Web
         later.executor.jumpWallClock(by: direction * 3_600_000)
         later.run(for: 60_000)
         #expect(HardshipTests.pages(later) == ["two:1 firing"])
+    }
+
+    @Test(
+        "set back and started anew, cleanly or killed, at once or later: no sample is refused, no alert is wrong",
+        arguments: [(6000, true), (6000, false), (80_000, true), (80_000, false), (1000, false)])
+    func setBackAndRestarted(after length: Milliseconds, isClean: Bool) async throws {
+        let world = HardshipTests.world { url, at in
+            let uptime = at - SimulatedWorld.start
+            // Down before the jump, well again some seconds after the restart.
+            return url.contains("two") && (uptime >= 10_000 || uptime < -3_600_000 + 60_000 + length) ? nil : "load 1\n"
+        }
+        try world.boot()
+        world.run(for: 30_000)
+        #expect(HardshipTests.pages(world) == ["two:1 firing"])
+        world.executor.jumpWallClock(by: -3_600_000)
+        world.run(for: length)
+        if isClean {
+            world.vedette?.stop()
+            world.run(for: 3000)
+        }
+        world.kill(downFor: 2000)
+        try world.boot()
+        world.run(for: 90_000)
+        #expect(await HardshipTests.figure(world, "vedette_storage_samples_out_of_order_total") ?? 0 <= 6)
+        #expect(HardshipTests.pages(world) == ["two:1 firing", "two:1 resolved"], "\(HardshipTests.pages(world))")
+    }
+
+    @Test("the shipped rules tell of a sleep and of a clock that was set, whatever its length", arguments: [-1, 0, 1])
+    func shippedRules(direction: Int64) async throws {
+        let world = HardshipTests.world(
+            configuration: DeliverySystemTests.configuration.replacing("rules.yml", with: "shipped.yml"),
+            page: { _, _ in "load 1\n" })
+        let rules = try SystemFiles().contents(of: "\(Program.root)/rules/vedette.yml")
+        world.files.put("etc/shipped.yml", String(decoding: rules, as: UTF8.self))
+        try world.boot()
+        world.run(for: 30_000)
+        // The daemon's own page is not scraped in this world: its figures are handed to the rule by hand.
+        if direction == 0 { world.executor.suspend(for: 3_600_000) }
+        world.executor.jumpWallClock(by: direction * 3_600_000)
+        world.run(for: 30_000)
+        let stamp =
+            direction == 0
+            ? await HardshipTests.figure(world, "vedette_resumed_timestamp_seconds")
+            : await HardshipTests.figure(
+                world, "vedette_clock_set_timestamp_seconds",
+                "{direction=\"\(direction > 0 ? "forward" : "back")\"}")
+        let present = try #require(world.vedette?.api).context.present.seconds
+        #expect(stamp.map { (0..<60).contains(present - $0) } == true, "\(stamp ?? -1) beside \(present)")
+        #expect(String(decoding: rules, as: UTF8.self).contains("time() - vedette_clock_set_timestamp_seconds < 900"))
     }
 
     @Test("a machine that sleeps: nothing fires of it, what fired is not told again, and it is told") func suspend()

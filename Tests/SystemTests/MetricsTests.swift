@@ -60,7 +60,10 @@ import Web
             world.files.put("/sys/fs/cgroup/memory.\(name)", text)
         }
         try world.boot()
-        world.run(for: 60_000)
+        world.run(for: 30_000)
+        world.executor.suspend(for: 60_000)
+        world.executor.jumpWallClock(by: 10_000)
+        world.run(for: 30_000)
         let answer = await world.vedette?.api.answer(APIRequest(path: "/metrics"))
         let exposed = Set(
             String(decoding: answer?.body ?? [], as: UTF8.self).matches(of: /(?m)^vedette_[a-z_]+/).map { String($0.0) }

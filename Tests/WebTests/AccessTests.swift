@@ -46,9 +46,9 @@ import Testing
 
     func basic(_ name: String, _ password: String) -> String { "Basic " + base64(Array("\(name):\(password)".utf8)) }
 
-    func status(_ gate: AccessGate, _ request: APIRequest) -> Int {
+    func status(_ gate: AccessGate, _ request: APIRequest) async -> Int {
         do throws(AccessRefusal) {
-            _ = try gate.admit(request)
+            _ = try await gate.admit(request)
             return 200
         } catch {
             return error.status
@@ -64,24 +64,26 @@ import Testing
             ("POST", "/-/reload", "127.0.0.1", 200), ("POST", "/-/reload", "::1", 200),
             ("POST", "/api/v2/silences", "::ffff:127.0.0.2", 200), ("POST", "/-/reload", "127.0.0.1.evil", 403),
             ("POST", "/-/reload", "128.0.0.1", 403), ("GET", "/-/healthy", "192.0.2.7", 200),
-        ]) func unprotected(method: String, path: String, address: String, expected: Int) throws
+        ]) func unprotected(method: String, path: String, address: String, expected: Int) async throws
     {
-        #expect(status(try gate(), request(method, path, from: .tcp(address: address))) == expected)
+        #expect(await status(try gate(), request(method, path, from: .tcp(address: address))) == expected)
     }
 
-    @Test("what a proxy passes on, a foreign name, and another origin's page change nothing") func disguises() throws {
+    @Test("what a proxy passes on, a foreign name, and another origin's page change nothing") func disguises()
+        async throws
+    {
         let gate = try gate()
         var request = request("POST", "/-/reload", from: .tcp(address: "127.0.0.1"))
-        #expect(status(gate, request) == 200)
+        #expect(await status(gate, request) == 200)
         request.credentials.isForwarded = true
-        #expect(status(gate, request) == 403)
+        #expect(await status(gate, request) == 403)
         request.credentials.isForwarded = false
         for (host, expected) in [
             ("evil.example:9470", 403), ("localhost:9470", 200), ("[::1]:9470", 200), ("LOCALHOST", 200),
             ("127.0.0.1.evil.example", 403), ("10.0.0.5:9470", 200), ("", 403), ("[evil", 403),
         ] {
             request.credentials.host = host
-            #expect(status(gate, request) == expected, "Host: \(host)")
+            #expect(await status(gate, request) == expected, "Host: \(host)")
         }
         request.credentials.host = "127.0.0.1:9470"
         for (origin, expected) in [
@@ -89,12 +91,12 @@ import Testing
             ("http://127.0.0.1:9471", 403), ("https://127.0.0.1:9470", 200), ("file://", 403),
         ] {
             request.credentials.origin = origin
-            #expect(status(gate, request) == expected, "Origin: \(origin)")
+            #expect(await status(gate, request) == expected, "Origin: \(origin)")
         }
         request.credentials.origin = nil
         for (site, expected) in [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)] {
             request.credentials.fetchSite = site
-            #expect(status(gate, request) == expected, "Sec-Fetch-Site: \(site)")
+            #expect(await status(gate, request) == expected, "Sec-Fetch-Site: \(site)")
         }
     }
 
@@ -104,7 +106,7 @@ import Testing
             (nil, 401, 401, 401), ("Basic vic", 200, 403, 403), ("Basic ann", 200, 200, 200),
             ("Bearer vdt_reads", 200, 403, 403), ("bearer  vdt_deploys ", 200, 200, 403),
             ("Bearer vdt_deploy", 401, 401, 401), ("Bearer ", 401, 401, 401), ("Digest ann", 401, 401, 401),
-        ] as [(String?, Int, Int, Int)]) func roles(given: String?, reads: Int, acts: Int, changes: Int) throws
+        ] as [(String?, Int, Int, Int)]) func roles(given: String?, reads: Int, acts: Int, changes: Int) async throws
     {
         let gate = try gate(AccessTests.protected, files: ["deploy.token": "vdt_deploys\n"])
         let authorization = given.map { $0.hasPrefix("Basic") ? basic(String($0.dropFirst(6)), "correct horse") : $0 }
@@ -114,12 +116,12 @@ import Testing
             ("POST", "/api/vedette/v1/rollbacks", acts), ("POST", "/-/reload", changes),
             ("POST", "/api/v1/admin/tsdb/delete_series", changes), ("GET", "/-/healthy", 200),
         ] {
-            #expect(status(gate, request(method, path, authorization)) == expected, "\(method) \(path)")
+            #expect(await status(gate, request(method, path, authorization)) == expected, "\(method) \(path)")
         }
         // Loopback is nobody special where people are told apart; the Unix socket is guarded by its file's mode.
         let local = request("POST", "/-/reload", from: .tcp(address: "127.0.0.1"), authorization)
-        #expect(status(gate, local) == changes)
-        #expect(status(gate, request("POST", "/-/reload", from: .unix(user: 0))) == 200)
+        #expect(await status(gate, local) == changes)
+        #expect(await status(gate, request("POST", "/-/reload", from: .unix(user: 0))) == 200)
     }
 
     @Test(
@@ -148,53 +150,55 @@ import Testing
         }
     }
 
-    @Test("anonymous readers where they are wanted") func anonymous() throws {
+    @Test("anonymous readers where they are wanted") func anonymous() async throws {
         let gate = try gate(AccessTests.protected + "\nanonymous: viewer", files: [:])
-        #expect(status(gate, request("GET", "/metrics")) == 200)
-        #expect(status(gate, request("POST", "/-/reload")) == 401)
-        #expect(status(gate, request("GET", "/metrics", basic("ann", "wrong"))) == 401)
+        #expect(await status(gate, request("GET", "/metrics")) == 200)
+        #expect(await status(gate, request("POST", "/-/reload")) == 401)
+        #expect(await status(gate, request("GET", "/metrics", basic("ann", "wrong"))) == 401)
     }
 
-    @Test("ten wrong passwords a minute from one address, and no more are looked at") func failures() throws {
+    @Test("ten wrong passwords a minute from one address, and no more are looked at") func failures() async throws {
         let gate = try gate(AccessTests.protected)
         for number in 0..<10 {
             clock.advance(by: 200)  // Five a second are reckoned in all.
-            #expect(status(gate, request("GET", "/metrics", basic("ann", "guess \(number)"))) == 401)
+            #expect(await status(gate, request("GET", "/metrics", basic("ann", "guess \(number)"))) == 401)
         }
         let right = basic("ann", "correct horse")
-        #expect(status(gate, request("GET", "/metrics", right)) == 429, "even the right one: nothing is learnt")
-        #expect(status(gate, request("GET", "/metrics", from: .tcp(address: "192.0.2.8"), right)) == 200)
+        #expect(await status(gate, request("GET", "/metrics", right)) == 429, "even the right one: nothing is learnt")
+        #expect(await status(gate, request("GET", "/metrics", from: .tcp(address: "192.0.2.8"), right)) == 200)
         clock.advance(by: 60_000)
-        #expect(status(gate, request("GET", "/metrics", right)) == 200)
+        #expect(await status(gate, request("GET", "/metrics", right)) == 200)
         #expect(gate.refusals == [401: 10, 429: 1])
     }
 
-    @Test("a login is remembered until the rules change") func remembered() throws {
+    @Test("a login is remembered until the rules change") func remembered() async throws {
         let gate = try gate(AccessTests.protected)
         let right = request("GET", "/metrics", basic("vic", "correct horse"))
         // Without the memory the limit of reckonings would refuse most of these: no time passes.
-        for _ in 0..<50 { #expect(status(gate, right) == 200) }
+        for _ in 0..<50 { #expect(await status(gate, right) == 200) }
         gate.replace(try settings("users: [{name: ann, password_hash: \"\(AccessTests.hash)\", role: admin}]"))
         clock.advance(by: 10_000)
-        #expect(status(gate, right) == 401)
+        #expect(await status(gate, right) == 401)
     }
 
-    @Test("requests above the rate of an address are refused, this machine's own are not") func rate() throws {
+    @Test("requests above the rate of an address are refused, this machine's own are not") func rate() async throws {
         let gate = try gate("limits: {requests_per_second: 2}")
-        let outside = (0..<30).map { _ in status(gate, request("GET", "/metrics")) }
+        let outside = await (0..<30).mapInOrder { _ in await status(gate, request("GET", "/metrics")) }
         #expect(outside == Array(repeating: 200, count: 20) + Array(repeating: 429, count: 10))
-        let inside = (0..<30).map { _ in status(gate, request("GET", "/metrics", from: .tcp(address: "127.0.0.1"))) }
+        let inside = await (0..<30).mapInOrder { _ in
+            await status(gate, request("GET", "/metrics", from: .tcp(address: "127.0.0.1")))
+        }
         #expect(inside.allSatisfy { $0 == 200 })
         clock.advance(by: 1000)
-        #expect((0..<3).map { _ in status(gate, request("GET", "/metrics")) } == [200, 200, 429])
+        #expect(await (0..<3).mapInOrder { _ in await status(gate, request("GET", "/metrics")) } == [200, 200, 429])
     }
 
-    @Test("many addresses take bounded memory") func addresses() throws {
+    @Test("many addresses take bounded memory") func addresses() async throws {
         let gate = try gate()
         for number in 0..<25_000 {
             clock.advance(by: 1)
             let address = "10.\(number >> 16).\(number >> 8 & 255).\(number & 255)"
-            #expect(status(gate, request("GET", "/metrics", from: .tcp(address: address))) == 200)
+            #expect(await status(gate, request("GET", "/metrics", from: .tcp(address: address))) == 200)
         }
         #expect(gate.addressCount <= 10_000)
     }
@@ -209,7 +213,7 @@ import Testing
             ("tokens: [{name: a, sha256: abc, role: viewer}]", "v.yaml:1:28", "64"),
             ("anonymous: admin", "v.yaml:1:1", "viewer or none"), ("limits: {connections: 0}", "v.yaml:1", "above 0"),
             ("tls: {cert_file: c.pem}", "v.yaml:1", "key_file"), ("user: []", "v.yaml:1:1", "did you mean 'users'"),
-        ]) func mistakes(text: String, place: String, cure: String) throws
+        ]) func mistakes(text: String, place: String, cure: String) async throws
     {
         let error = #expect(throws: SettingsError.self) {
             try settings(text.replacing("HASH", with: "\"\(AccessTests.hash)\""))
@@ -220,7 +224,7 @@ import Testing
         #expect(!message.contains("secret"), "\(message)")
     }
 
-    @Test("a file of Prometheus' web configuration gives its users everything") func prometheus() throws {
+    @Test("a file of Prometheus' web configuration gives its users everything") func prometheus() async throws {
         let text = """
             tls_server_config: {cert_file: c.pem, key_file: k.pem, min_version: TLS13}
             basic_auth_users: {ann: "\(AccessTests.hash)"}
@@ -230,7 +234,7 @@ import Testing
         #expect(settings.users.map(\.role) == [.admin])
     }
 
-    @Test("hashes of passwords: their own password and no other") func hashes() throws {
+    @Test("hashes of passwords: their own password and no other") func hashes() async throws {
         let hash = try #require(PasswordHash(AccessTests.hash))
         #expect(hash.matches("correct horse"))
         for wrong in ["", "correct hors", "correct horse ", "Correct horse", "correct horse\0"] {
@@ -248,7 +252,7 @@ import Testing
 /// Who changed what.
 @Suite struct AuditTests {
     @Test("a change stands there before it is done, with its outcome after, over a restart; secrets do not")
-    func recorded() throws {
+    func recorded() async throws {
         let store = AlertRecorder()
         let log = RecordingLog()
         let audit = AuditLog(store, log: log)
@@ -296,5 +300,13 @@ import Testing
         #expect(audit.all.map(\.request) == ["POST /-/reload", "DELETE /api/v2/silence/nothing"])
         let told = await ask("GET", "/api/vedette/v1/audit", from: .unix(user: 0))
         #expect(String(decoding: told.body, as: UTF8.self).contains("DELETE"))
+    }
+}
+
+extension Range<Int> {
+    fileprivate func mapInOrder<Value>(_ transform: (Int) async -> Value) async -> [Value] {
+        var values: [Value] = []
+        for number in self { values.append(await transform(number)) }
+        return values
     }
 }

@@ -190,10 +190,11 @@ import Testing
                 client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
                 return client.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200")
             }
+            // Sixteen more than the limit are let in from the machine itself.
             let first = try Connection(port)
             #expect(isServed(first))
-            let second = try Connection(port)
-            #expect(isServed(second))
+            let others = try (0..<17).map { _ in try Connection(port) }
+            for other in others { #expect(isServed(other)) }
             #expect(!isServed(try Connection(port)))
             first.close()
             // The end of the first is seen by the server at some moment; each try is a connection of its own.

@@ -8,7 +8,7 @@ extension API {
     ///
     /// - SeeAlso: Prometheus, `web/federate.go`.
     func federate(_ request: APIRequest) throws(APIError) -> APIResponse {
-        let now = context.clock.now()
+        let now = context.present
         var found: [Labels: (time: Int64, value: Double)] = [:]
         for matchers in try matchers(request) {
             do throws(SourceError) {

@@ -67,7 +67,7 @@ extension API {
     // MARK: Queries
 
     func query(_ request: APIRequest) async throws(APIError) -> APIResponse {
-        let moment = try moment("time", request) ?? context.clock.now()
+        let moment = try moment("time", request) ?? context.present
         let (engine, limit) = (try engine(request), try limit(request))
         let text = text(request)
         var result: QueryResult

@@ -62,6 +62,8 @@ public struct APIContext: Sendable {
     public var access: AccessGate?
     /// Who changed what.
     public var audit: AuditLog?
+    /// What time it is for samples and rules; nil: the clock's.
+    public var sampleTime: (@Sendable () -> Timestamp)?
     /// What the daemon is.
     public var version: String
     /// When it started.
@@ -80,6 +82,11 @@ public struct APIContext: Sendable {
         (self.rules, self.rollback, self.dispatcher, self.reload) = (rules, rollback, dispatcher, reload)
         (self.unreadiness, self.version, self.startedAt) = (unreadiness, version, startedAt)
     }
+}
+
+extension APIContext {
+    /// The moment that is meant where none is given.
+    var present: Timestamp { sampleTime?() ?? clock.now() }
 }
 
 /// The HTTP interface as a function from request to answer.
@@ -196,7 +203,7 @@ public struct API: Sendable {
         guard let access = context.access else { return await handle(request) }
         let caller: Caller
         do throws(AccessRefusal) {
-            caller = try access.admit(request)
+            caller = try await access.admit(request)
         } catch {
             return API.refusal(error)
         }

@@ -38,15 +38,18 @@ public final class AccessGate: Sendable {
     private let readFile: Secret.FileReader
     /// What digests of credentials begin with, so that they are of use to nobody else.
     private let salt = randomBytes(32)
-    /// Takes the place of the hash of users that there are not.
-    private let nobody = PasswordHash("$2b$10$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK")
+    private let log: (any LogSink)?
+    /// Where hashes are reckoned, so that guesses hold up nobody else; nil: where the question is.
+    private let reckoner: ThreadPoolExecutor?
 
     private static let addressLimit = 10_000, knownLimit = 1000
 
     /// A gate with its rules. `readFile` reads the files of tokens.
     public init(
-        _ settings: WebSettings, clock: any TimeSource, readFile: @escaping Secret.FileReader
+        _ settings: WebSettings, clock: any TimeSource, log: (any LogSink)? = nil, reckoner: ThreadPoolExecutor? = nil,
+        readFile: @escaping Secret.FileReader
     ) {
+        (self.log, self.reckoner) = (log, reckoner)
         state = Mutex(State(settings: settings))
         (self.clock, self.readFile) = (clock, readFile)
     }
@@ -70,21 +73,21 @@ public final class AccessGate: Sendable {
     var refusals: [Int: Int] { state.withLock { $0.refusals } }
 
     /// Who asks, when they may; a password costs some 50 ms the first time.
-    func admit(_ request: APIRequest) throws(AccessRefusal) -> Caller {
+    func admit(_ request: APIRequest) async throws(AccessRefusal) -> Caller {
         do throws(AccessRefusal) {
-            return try judge(request)
+            return try await judge(request)
         } catch {
             state.withLock { $0.refusals[error.status, default: 0] += 1 }
             throw error
         }
     }
 
-    private func judge(_ request: APIRequest) throws(AccessRefusal) -> Caller {
+    private func judge(_ request: APIRequest) async throws(AccessRefusal) -> Caller {
         if case .process = request.peer { return Caller(name: "process", role: .admin) }
         let needed = request.role
         try spendRequest(request.peer)
         guard let needed else { return Caller(name: "", role: nil) }
-        let caller = try identify(request)
+        let caller = try await identify(request)
         guard let role = caller.role else {
             throw AccessRefusal(status: 401, message: "who asks? give a user's password or a token")
         }
@@ -115,7 +118,7 @@ public final class AccessGate: Sendable {
                 + "or ask there")
     }
 
-    private func identify(_ request: APIRequest) throws(AccessRefusal) -> Caller {
+    private func identify(_ request: APIRequest) async throws(AccessRefusal) -> Caller {
         let settings = settings
         let isLocal = request.peer.isLocal && !request.credentials.isForwarded
         guard settings.isProtected else {
@@ -136,11 +139,11 @@ public final class AccessGate: Sendable {
         let parts = authorization.split(separator: " ", maxSplits: 1)
         let scheme = parts.first?.lowercased() ?? ""
         let given = parts.count > 1 ? String(parts[1]).trimmed : ""
+        // A token cannot be guessed: the right one is taken beside any number of wrong ones of its address.
+        if scheme == "bearer", let caller = bearer(given, settings) { return caller }
         try hasFailuresLeft(request.peer)
-        if scheme == "bearer" {
-            if let caller = bearer(given, settings) { return caller }
-        } else if scheme == "basic" {
-            if let caller = try basic(given, settings) {
+        if scheme == "basic" {
+            if let caller = try await basic(given, settings) {
                 state.withLock { state in
                     guard state.generation == generation else { return }
                     if state.known.count >= AccessGate.knownLimit { state.known = [:] }
@@ -150,6 +153,12 @@ public final class AccessGate: Sendable {
             }
         }
         _ = budget(of: request.peer) { $0.failures -= 1 }
+        // As many a minute as are looked at.
+        log?.write(
+            LogEvent(
+                .warning, "login-failed",
+                "\(request.peer.text) showed a \(scheme == "basic" ? "password" : "token") "
+                    + "that is not right", [("peer", request.peer.text), ("path", String(request.path.prefix(100)))]))
         throw AccessRefusal(status: 401, message: "the password or token is not right")
     }
 
@@ -172,7 +181,7 @@ public final class AccessGate: Sendable {
         return found
     }
 
-    private func basic(_ text: String, _ settings: WebSettings) throws(AccessRefusal) -> Caller? {
+    private func basic(_ text: String, _ settings: WebSettings) async throws(AccessRefusal) -> Caller? {
         guard let bytes = base64Decoded(text), let colon = bytes.firstIndex(of: UInt8(ascii: ":")) else { return nil }
         let name = String(decoding: bytes[..<colon], as: UTF8.self)
         let password = String(decoding: bytes[(colon + 1)...], as: UTF8.self)
@@ -189,8 +198,10 @@ public final class AccessGate: Sendable {
             throw AccessRefusal(status: 429, message: "too many logins at once; try again", retryAfter: 1)
         }
         let user = settings.users.first { $0.name == name }
-        // Whoever there is not takes as long as whoever there is.
-        guard let hash = user?.hash ?? nobody, hash.matches(password), let user else { return nil }
+        // Whoever there is not takes as long as the dearest of those who there are.
+        guard let hash = user?.hash ?? settings.users.map(\.hash).max(by: { $0.cost < $1.cost }) else { return nil }
+        let isRight = await reckoner?.start { hash.matches(password) }.value ?? hash.matches(password)
+        guard isRight, let user else { return nil }
         return Caller(name: user.name, role: user.role)
     }
 

@@ -87,7 +87,9 @@ extension WebSettings {
             }
             let text: String = try part.require("password_hash")
             guard let hash = PasswordHash(text) else {
-                throw part.error("password_hash", "is no hash that is known here; make one with: vedette access hash")
+                throw part.error(
+                    "password_hash",
+                    "is no hash that is known here, of a cost of 14 at the most; make one with: vedette access hash")
             }
             users.append(User(name: name, hash: hash, role: try WebSettings.role(part)))
             try part.finish()

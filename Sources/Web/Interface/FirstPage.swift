@@ -8,7 +8,7 @@ internal import Scraping
 extension API {
     /// What the person on call wants first: what fires, what is down, which pages went out. No script, no asset.
     func firstPage() async -> APIResponse {
-        let now = context.clock.now()
+        let now = context.present
         let alerts = await context.rules.status().flatMap(\.alerts)
             .filter { $0.state != .inactive }.sorted {
                 ($0.state == .firing ? 0 : 1, $0.activeAt) < ($1.state == .firing ? 0 : 1, $1.activeAt)

@@ -12,17 +12,23 @@ final class ConnectionGate: Sendable {
         var bytesByAddress: [String: Int] = [:]
     }
     private let state = Mutex(State())
+    private static let localReserve = 16
 
     /// Whether a connection is let in; `leave` takes it off again.
     func enter(_ peer: Peer, _ limits: WebSettings.Limits) -> Bool {
         state.withLock { state in
-            let own = state.byAddress[peer.text, default: 0]
-            guard state.total < limits.connections, peer.isLocal || own < limits.connectionsPerAddress else {
+            let own = state.byAddress[peer.counted, default: 0]
+            // The operator on the machine itself is let in when all others are not.
+            let isFree =
+                peer.isLocal
+                ? state.total < limits.connections + ConnectionGate.localReserve
+                : state.total < limits.connections && own < limits.connectionsPerAddress
+            guard isFree else {
                 state.refused += 1
                 return false
             }
             state.total += 1
-            state.byAddress[peer.text] = own + 1
+            state.byAddress[peer.counted] = own + 1
             return true
         }
     }
@@ -30,8 +36,8 @@ final class ConnectionGate: Sendable {
     func leave(_ peer: Peer) {
         state.withLock { state in
             state.total -= 1
-            let left = state.byAddress[peer.text, default: 1] - 1
-            state.byAddress[peer.text] = left > 0 ? left : nil
+            let left = state.byAddress[peer.counted, default: 1] - 1
+            state.byAddress[peer.counted] = left > 0 ? left : nil
         }
     }
 

@@ -17,7 +17,7 @@ public final class WebServer: Sendable {
     private let addresses: [ListenAddress]
     private let executor: @Sendable (_ path: String) -> ThreadPoolExecutor
     private let onListening: @Sendable (_ ports: [Int]) -> Void
-    private let limits: WebSettings.Limits
+    private let ownLimits: Mutex<WebSettings.Limits>
     private let certificates: TLSCertificates?
     private let connections = ConnectionGate()
     private let listening = Mutex<[any Channel]>([])
@@ -34,13 +34,23 @@ public final class WebServer: Sendable {
         certificates: TLSCertificates? = nil, executor: @escaping @Sendable (_ path: String) -> ThreadPoolExecutor,
         onListening: @escaping @Sendable (_ ports: [Int]) -> Void, handler: @escaping Handler
     ) {
-        var limits = limits
-        // The other half is for pages, scrapes and files: whoever connects cannot keep those from going out.
-        limits.connections = max(1, min(limits.connections, openFileLimit() / 2))
-        (self.handler, self.addresses, self.limits) = (handler, addresses, limits)
+        ownLimits = Mutex(WebServer.bounded(limits))
+        (self.handler, self.addresses) = (handler, addresses)
         (self.certificates, self.executor, self.onListening) = (certificates, executor, onListening)
         quiescing = addresses.map { _ in ServerQuiescingHelper(group: MultiThreadedEventLoopGroup.singleton) }
     }
+
+    /// Puts other limits in force, for connections and requests to come; that of heads' bytes from the next start on.
+    public func use(_ limits: WebSettings.Limits) { ownLimits.withLock { $0 = WebServer.bounded(limits) } }
+
+    private static func bounded(_ limits: WebSettings.Limits) -> WebSettings.Limits {
+        var limits = limits
+        // The other half is for pages, scrapes and files: whoever connects cannot keep those from going out.
+        limits.connections = max(1, min(limits.connections, openFileLimit() / 2))
+        return limits
+    }
+
+    private var limits: WebSettings.Limits { ownLimits.withLock { $0 } }
 
     /// Serves until `stop` or until it is cancelled; throws when it cannot listen.
     public func run() async throws(WebServerError) {
@@ -212,8 +222,9 @@ public final class WebServer: Sendable {
         call.credentials.host = request.head.authority
         call.credentials.origin = headers[.origin]
         call.credentials.fetchSite = headers[HTTPField.Name("Sec-Fetch-Site")!]
-        call.credentials.isForwarded = ["Forwarded", "X-Forwarded-For", "X-Real-IP"].contains {
-            headers[HTTPField.Name($0)!] != nil
+        call.credentials.isForwarded = headers.contains { field in
+            let name = field.name.canonicalName
+            return ["forwarded", "via", "x-real-ip"].contains(name) || name.hasPrefix("x-forwarded-")
         }
         return call
     }
