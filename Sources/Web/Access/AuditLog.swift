@@ -17,15 +17,18 @@ public struct AuditEntry: Sendable, Hashable {
 
     init(_ request: APIRequest, _ caller: Caller, now: Timestamp) {
         (time, self.caller, role, peer) = (now, caller.name, caller.role?.rawValue ?? "", request.peer.text)
+        // What other parameters hold is not known here, and may be a secret.
         let parameters = request.parameters.map { name, value in
-            let isSecret = ["token", "password", "secret", "key"].contains { name.lowercased().contains($0) }
-            return "\(name)=\(isSecret ? "<secret>" : value)"
+            "\(name)=\(AuditEntry.told.contains(name) ? value : "…")"
         }
         let asked =
             "\(request.method) \(request.path)\(parameters.isEmpty ? "" : "?")\(parameters.joined(separator: "&"))"
         // Not by characters: one may have any number of marks.
         self.request = String(String.UnicodeScalarView(asked.unicodeScalars.prefix(300))).asOneLine
     }
+
+    /// Parameters of changes that are told with their values.
+    private static let told: Set = ["action", "reason", "by", "id", "page", "match[]", "start", "end"]
 
     /// A change that a signal asked for.
     public init(signal: String, now: Timestamp) {
