@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import Glibc
 import Systemd
@@ -6,7 +7,9 @@ import Testing
 
 /// The daemon as a service: its program beside a manager's socket that the test holds.
 @Suite struct ServiceTests {
-    @Test("it tells readiness, a reload with its moment in one message, its status, and its end") func notify() throws {
+    @Test("it tells readiness, a reload with its moment in one message, its status, and its end") func notify()
+        async throws
+    {
         let folder = try Folder()
         let manager = try ManagerSocket("\(folder.path)/notify")
         let configuration = try folder.put("v.yaml", "scrape_configs: []\n")
@@ -22,18 +25,19 @@ import Testing
         process.standardError = FileHandle.nullDevice
         try process.run()
         defer { if process.isRunning { process.terminate() } }
-        #expect(manager.read { $0.contains("READY=1") } != nil)
-        #expect(manager.read { $0.contains("WATCHDOG=1") && $0.contains { $0.hasPrefix("STATUS=0 rules") } } != nil)
+        #expect(await manager.read { $0.contains("READY=1") } != nil)
+        #expect(
+            await manager.read { $0.contains("WATCHDOG=1") && $0.contains { $0.hasPrefix("STATUS=0 rules") } } != nil)
         kill(process.processIdentifier, SIGHUP)
-        let reloading = manager.read { $0.contains("RELOADING=1") }
+        let reloading = await manager.read { $0.contains("RELOADING=1") }
         let moment = reloading?.first { $0.hasPrefix("MONOTONIC_USEC=") }.flatMap { UInt64($0.dropFirst(15)) }
         var now = timespec()
         _ = unsafe clock_gettime(CLOCK_MONOTONIC, &now)
         let microseconds = UInt64(now.tv_sec) * 1_000_000 + UInt64(now.tv_nsec) / 1000
         #expect(moment.map { $0 <= microseconds && microseconds - $0 < 60_000_000 } == true)
-        #expect(manager.read { $0.contains("READY=1") } != nil)
+        #expect(await manager.read { $0.contains("READY=1") } != nil)
         process.terminate()
-        let stopping = manager.read { $0.contains("STOPPING=1") }
+        let stopping = await manager.read { $0.contains("STOPPING=1") }
         #expect(stopping?.contains { $0.hasPrefix("EXTEND_TIMEOUT_USEC=") } == true)
         process.waitUntilExit()
         #expect(process.terminationStatus == 0)
@@ -64,7 +68,7 @@ import Testing
 }
 
 /// The datagram socket of a service manager.
-private final class ManagerSocket {
+private final class ManagerSocket: Sendable {
     private let descriptor: Int32
 
     init(_ path: String) throws {
@@ -83,8 +87,14 @@ private final class ManagerSocket {
 
     deinit { close(descriptor) }
 
-    /// The lines of the next message that fits; nil when none comes.
-    func read(_ fits: ([String]) -> Bool) -> [String]? {
+    /// The lines of the next message that fits; nil when none comes. Waits on a thread of its own.
+    func read(_ fits: @escaping @Sendable ([String]) -> Bool) async -> [String]? {
+        await ManagerSocket.thread.start { [self] in next(fits) }.value
+    }
+
+    private static let thread = ThreadPoolExecutor(count: 1, name: "test-manager")
+
+    private func next(_ fits: ([String]) -> Bool) -> [String]? {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = unsafe recv(descriptor, &buffer, buffer.count, 0)

@@ -41,7 +41,7 @@ import Testing
         try await withServer { port, _ in
             let client = try Connection(port)
             client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-            let answer = client.read(until: "127.0.0.1\n")
+            let answer = await client.read(until: "127.0.0.1\n")
             #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n"))
             for header in [
                 "X-Content-Type-Options: nosniff", "X-Frame-Options: DENY",
@@ -51,7 +51,7 @@ import Testing
             #expect(!answer.contains("Strict-Transport-Security"))
             #expect(answer.hasSuffix("GET /x 0 127.0.0.1\n"))
             client.send("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n")
-            let both = client.read(until: "GET /y 0 127.0.0.1\n")
+            let both = await client.read(until: "GET /y 0 127.0.0.1\n")
             #expect(both.contains("Content-Length: 20\r\n"))
             #expect(!both.contains("HEAD /x 0"), "an answer to HEAD has no body")
         }
@@ -66,12 +66,12 @@ import Testing
             half.send("GET /x HTTP/1.1\r\nHost: a\r\nX-Slow: ")
             let other = try Connection(port)
             other.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-            #expect(other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
-            #expect(silent.read(until: nil).isEmpty)
-            #expect(half.read(until: nil).isEmpty)
+            #expect(await other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
+            #expect(await silent.read(until: nil).isEmpty)
+            #expect(await half.read(until: nil).isEmpty)
             // One that was answered may be idle, and not begin another head for ever.
             other.send("GET /y HT")
-            #expect(other.read(until: nil).isEmpty)
+            #expect(await other.read(until: nil).isEmpty)
         }
     }
 
@@ -80,10 +80,10 @@ import Testing
             let long = try Connection(port)
             long.send(
                 "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + String(repeating: "x", count: 5000))
-            #expect(long.read(until: "bytes\n").hasPrefix("HTTP/1.1 413"))
+            #expect(await long.read(until: "bytes\n").hasPrefix("HTTP/1.1 413"))
             let absent = try Connection(port)
             absent.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
-            #expect(absent.read(until: "within 200ms\n").hasPrefix("HTTP/1.1 408"))
+            #expect(await absent.read(until: "within 200ms\n").hasPrefix("HTTP/1.1 408"))
         }
     }
 
@@ -106,9 +106,9 @@ import Testing
                 waiting.append(try body(8191, of: 8192))
                 while bytes() < Double(number * 8191) { await Task.yield() }
             }
-            #expect(try body(8191, of: 8192).read(until: "again\n").hasPrefix("HTTP/1.1 503"))
+            #expect(try await body(8191, of: 8192).read(until: "again\n").hasPrefix("HTTP/1.1 503"))
             waiting[0].send("x")
-            #expect(waiting[0].read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
+            #expect(await waiting[0].read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
             for client in waiting { client.close() }
             while bytes() > 0 { await Task.yield() }
         }
@@ -126,7 +126,7 @@ import Testing
             let client = try Connection(port)
             client.send(
                 "POST /x HTTP/1.1\r\nHost: a\r\n\(headers)\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
-            let answer = client.read(until: nil)
+            let answer = await client.read(until: nil)
             #expect(answer.hasPrefix("HTTP/1.1 400"))
             #expect(!answer.contains("smuggled"))
         }
@@ -141,7 +141,7 @@ import Testing
             for _ in 0..<5000 where !isOver {
                 let other = try Connection(port)
                 other.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-                isOver = other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200")
+                isOver = await other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200")
             }
             #expect(isOver)
             client.close()
@@ -155,7 +155,7 @@ import Testing
             let client = try Connection(port)
             let headers = (0..<count).map { "X-\($0): \(String(repeating: "x", count: length))\r\n" }.joined()
             client.send("GET /x HTTP/1.1\r\nHost: a\r\n\(headers)\r\n")
-            #expect(!client.read(until: nil).contains("200 OK"))
+            #expect(await !client.read(until: nil).contains("200 OK"))
         }
     }
 
@@ -165,11 +165,11 @@ import Testing
             // The first answer shows that the other connection is accepted too: it came before.
             let other = try Connection(port)
             other.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-            #expect(other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
+            #expect(await other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
             server.stop()
             client.send("GET /y HTTP/1.1\r\nHost: a\r\n\r\n")
-            #expect(client.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
-            #expect(other.read(until: nil).isEmpty, "an idle one ends at once")
+            #expect(await client.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
+            #expect(await other.read(until: nil).isEmpty, "an idle one ends at once")
         }
     }
 
@@ -177,7 +177,7 @@ import Testing
         try await withServer { port, _ in
             let client = try Connection(port)
             client.send("GET /x%0d%0aX-Evil:%20yes HTTP/1.1\r\nHost: a\r\n\r\n")
-            let answer = client.read(until: "127.0.0.1\n")
+            let answer = await client.read(until: "127.0.0.1\n")
             #expect(!answer.contains("X-Evil: yes\r\n"))
         }
     }
@@ -186,20 +186,20 @@ import Testing
         async throws
     {
         try await withServer("limits: {connections: 2}") { port, server in
-            func isServed(_ client: Connection) -> Bool {
+            func isServed(_ client: Connection) async -> Bool {
                 client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-                return client.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200")
+                return await client.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200")
             }
             // Sixteen more than the limit are let in from the machine itself.
             let first = try Connection(port)
-            #expect(isServed(first))
+            #expect(await isServed(first))
             let others = try (0..<17).map { _ in try Connection(port) }
-            for other in others { #expect(isServed(other)) }
-            #expect(!isServed(try Connection(port)))
+            for other in others { #expect(await isServed(other)) }
+            #expect(await !isServed(try Connection(port)))
             first.close()
             // The end of the first is seen by the server at some moment; each try is a connection of its own.
             var tries = 0
-            while !isServed(try Connection(port)), tries < 1000 { tries += 1 }
+            while await !isServed(try Connection(port)), tries < 1000 { tries += 1 }
             #expect(tries < 1000)
             #expect(server.metrics().first { $0.name == "vedette_http_connections_refused_total" } != nil)
         }
@@ -235,7 +235,14 @@ private final class Connection: @unchecked Sendable {
     }
 
     /// What comes until it ends with `mark`, or until the other side closes; a time-out is told in the text.
-    func read(until mark: String?) -> String {
+    /// On a thread of its own: what waits here would hold up the very tasks that it waits for.
+    func read(until mark: String?) async -> String {
+        await Connection.threads.start { [self] in wait(until: mark) }.value
+    }
+
+    private static let threads = ThreadPoolExecutor(count: 8, name: "test-client")
+
+    private func wait(until mark: String?) -> String {
         var text = ""
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {

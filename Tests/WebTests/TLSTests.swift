@@ -70,7 +70,7 @@ import Transport
             group.addTask { try await server.run() }
             for await port in ports {
                 func isServed(trusting name: String) async throws -> Bool {
-                    var request = HTTPRequest(url: "https://127.0.0.1:\(port)/")
+                    var request = HTTPRequest(url: "https://127.0.0.1:\(port)/", timeout: 60_000)
                     request.options.certificateAuthority = try text("\(name).pem")
                     do throws(TransportError) {
                         let answer = try await transport.send(request)
