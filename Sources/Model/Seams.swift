@@ -57,8 +57,46 @@ public struct ReadLimits: Sendable, Hashable {
     public init(samples: Int = 50_000_000, series: Int = 1_000_000) { (self.samples, self.series) = (samples, series) }
 }
 
+/// Series that were found, each decoded when it is asked for, so that a query over many holds few of them at a time.
+/// What they show is one snapshot; they may be decoded on several threads at once, each more than once.
+public protocol SelectedSeries: Sendable {
+    /// How many series were found.
+    var count: Int { get }
+    /// Who a series is.
+    func labels(of index: Int) -> Labels
+    /// How many samples a series has in the window at the most, known without decoding.
+    func bound(of index: Int) -> Int
+    /// A series' samples in the window; none where its chunks reach into the window and its samples do not.
+    func columns(of index: Int) throws(SourceError) -> SeriesColumns
+}
+
+/// Series that were decoded all at once.
+struct DecodedSeries: SelectedSeries {
+    let series: [SeriesColumns]
+    var count: Int { series.count }
+    func labels(of index: Int) -> Labels { series[index].labels }
+    func bound(of index: Int) -> Int { series[index].times.count }
+    func columns(of index: Int) -> SeriesColumns { series[index] }
+}
+
+extension SampleSource {
+    /// For sources that are small, or that answer with decoded samples.
+    public func find(
+        _ matchers: [Matcher], after: Timestamp, through: Timestamp, reading: Reading, limits: ReadLimits
+    ) throws(SourceError) -> any SelectedSeries {
+        DecodedSeries(
+            series: try select(matchers, after: after, through: through, reading: reading, limits: limits))
+    }
+}
+
 /// What the query engine reads from: the store, a fixture, a remote server.
 public protocol SampleSource: Sendable {
+    /// The same as `select`, for decoding one by one: `limits.series` is held to, `limits.samples` is the caller's to
+    /// hold to.
+    func find(
+        _ matchers: [Matcher], after: Timestamp, through: Timestamp, reading: Reading, limits: ReadLimits
+    ) throws(SourceError) -> any SelectedSeries
+
     /// The series that all matchers fulfil, each with its samples in `(after, through]`, decoded once.
     /// Series without a sample there are left out. The order is by no rule; the values are a consistent snapshot.
     func select(
