@@ -195,7 +195,7 @@ public final class Vedette: Sendable {
                 LogEvent(.error, "log-unreadable", "\(failure); samples of earlier runs are missing from there on"))
         }
         // Half of the program is there for the start alone.
-        releaseFreedMemory()
+        releaseAfterBurst()
     }
 
     func warn(of settings: DaemonSettings) {

@@ -199,7 +199,7 @@ public final class WebServer: Sendable {
         let executor = executor(call.path)
         let answer = await executor.start { [handler] in
             let answer = await handler(call)
-            if max(call.body.count, answer.body.count) >= WebServer.burst { releaseFreedMemory() }
+            if max(call.body.count, answer.body.count) >= WebServer.burst { releaseAfterBurst() }
             return answer
         }.value
         guard answer.body.count >= WebServer.compressedFrom,
