@@ -2,6 +2,7 @@ public import Alerting
 public import Basics
 public import Model
 public import Notifying
+internal import Query
 public import Rollback
 public import Rules
 public import Scraping
@@ -86,8 +87,7 @@ public struct DaemonSettings: Sendable {
         try readTargets(map, files)
         if alone { _ = try map.takePaths("rule_files") } else { try readRules(map, files) }
         if let part = try map.takeMap("storage") {
-            try part.refuse(["tsdb"], "write max_age, max_bytes and max_series under storage itself")
-            storage = try StorageSettings(from: part)
+            storage = try StorageSettings(from: part, selector: DaemonSettings.matchers)
         }
         database = try DatabaseSettings(from: map)
         if let part = try map.takeMap("workloads") { workloads = try WorkloadSettings(from: part, files: files) }
@@ -250,5 +250,17 @@ public struct DaemonSettings: Sendable {
                 ? "the file is longer than \(limit) bytes; split it" : "cannot be read: \(error.reason); \(cure)"
             throw SettingsError(SourceLocation(file: path), message)
         }
+    }
+}
+
+extension DaemonSettings {
+    private struct NoSelector: Error, CustomStringConvertible {
+        let description = "is no selector; write a metric's name and labels alone, such as {job=\"web\"}"
+    }
+
+    /// The matchers of a selector.
+    static func matchers(_ text: String) throws -> [Matcher] {
+        guard case .vector(let selector) = try Expression(parsing: text).root else { throw NoSelector() }
+        return selector.matchers
     }
 }

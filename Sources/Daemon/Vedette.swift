@@ -225,6 +225,7 @@ public final class Vedette: Sendable {
                 work.addTask { [self] in await links.run() }
                 work.addTask { [self] in await child.run() }
                 work.addTask { [self] in await keepUp() }
+                work.addTask { [self] in await keepStore() }
                 work.addTask { [self] in await replayLog() }
                 isReady.withLock { $0 = true }
                 for await _ in stopping.stream {}
@@ -276,9 +277,30 @@ public final class Vedette: Sendable {
             if sampleClock.isToBeKept { sampleClock.keep(in: journal) }
             untilForget -= store.syncInterval
             if untilForget <= 0 {
-                store.forgetOld()
                 sampleClock.keep(in: journal)
                 untilForget = SampleClock.keptEvery
+            }
+        }
+    }
+
+    /// Cuts and compacts blocks and lets old samples go, and tells what goes wrong with it.
+    private func keepStore() async {
+        var told: Set<SetAsideBlock> = []
+        while true {
+            for block in store.setAside where told.insert(block).inserted {
+                log.write(
+                    LogEvent(
+                        .error, "block-set-aside",
+                        "the block \(block.name) is not served, the others are: \(block.reason)",
+                        [("block", block.name)]))
+            }
+            // Cancelled: the daemon ends.
+            do { try await world.clock.sleep(for: SeriesStore.upkeepInterval) } catch { return }
+            await world.runLong("vedette-storage") { [store] in store.maintain() }
+            if let problem = store.takeProblem() {
+                log.write(
+                    LogEvent(
+                        .error, "blocks-failed", "\(problem); samples stay in the head and the log until it is done"))
             }
         }
     }
@@ -345,7 +367,7 @@ public final class Vedette: Sendable {
         (facts.isReloadGood, facts.reloadedAt) = reload.withLock { ($0.isGood, $0.at) }
         facts.corruptions = journal.recovery.damagedRecords + store.replay.report.repairs.count
         facts.corruptions += journal.figures.lostEntries
-        facts.retention = DurationText.format(settings.withLock { $0.storage.maximumAge })
+        facts.retention = DurationText.format(settings.withLock { $0.storage.retention })
         facts.threads = ProcessFigures.threads(files: world.files)
         facts.processors = processorCount()
         facts.hostname = ProcessFigures.hostname(files: world.files)

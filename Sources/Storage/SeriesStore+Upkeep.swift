@@ -1,4 +1,4 @@
-internal import Basics
+public import Basics
 internal import Model
 internal import Synchronization
 
@@ -224,6 +224,15 @@ extension SeriesStore {
 
     /// Tells of a block that could not be written or read.
     func report(_ defect: BlockDefect) { lastDefect.withLock { $0 = defect } }
+
+    /// What went wrong with a block since this was asked for last, in one sentence.
+    public func takeProblem() -> String? { lastDefect.withLock { $0.take()?.text } }
+
+    /// The blocks that cannot be read, and are not served.
+    public var setAside: [SetAsideBlock] { shelf.setAside }
+
+    /// How often `maintain` is to be called.
+    public static let upkeepInterval: Milliseconds = 60_000
 
     // MARK: Retention
 

@@ -46,7 +46,7 @@ import Testing
                 "global: {scrape_interval: 5s, scrape_timeout: 6s}",
                 "etc/vedette.yaml:1:47: scrape_timeout: must not be above scrape_interval"
             ),
-            ("storage: {max_age: 5s}", "etc/vedette.yaml:1:20: max_age: must be at least 1m"),
+            ("storage: {retention_time: 5s}", "etc/vedette.yaml:1:27: retention_time: must be at least 1m"),
             (
                 "health_checks: [{name: a, url: 'http://h'}, {name: a, url: 'http://h'}]",
                 "etc/vedette.yaml:1:52: name: 'a' is the name of two checks; rename one"
