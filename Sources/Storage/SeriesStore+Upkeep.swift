@@ -126,7 +126,8 @@ extension SeriesStore {
 
     /// Writes a block of the head's samples in `(after, through]`, late ones among them; none where there are none.
     private func writeFromHead(
-        _ meta: BlockMeta, _ order: [Int], _ snapshot: HeadSnapshot, after: Int64, through: Int64, lateOnly: Bool = false
+        _ meta: BlockMeta, _ order: [Int], _ snapshot: HeadSnapshot, after: Int64, through: Int64,
+        lateOnly: Bool = false
     ) throws(BlockDefect) {
         do throws(FileError) {
             let draft = try shelf.draft()
@@ -134,7 +135,8 @@ extension SeriesStore {
             (named.ulid, named.sources) = (draft.ulid, [draft.ulid])
             var written: BlockMeta
             do throws(FileError) {
-                var writer = try BlockWriter(directory: draft.path, files: files, meta: named, symbols: snapshot.symbols)
+                var writer = try BlockWriter(
+                    directory: draft.path, files: files, meta: named, symbols: snapshot.symbols)
                 var rest = order[...]
                 while !rest.isEmpty {
                     try addSlice(
@@ -251,7 +253,9 @@ extension SeriesStore {
             }
             // A block is written anew once for each horizon that it passes, and only if that takes something away.
             let passed = horizons.filter { age >= $0 }
-            guard passed.contains(where: { !(upkeep.applied[block.meta.ulid]?.contains($0) ?? false) }) else { continue }
+            guard passed.contains(where: { !(upkeep.applied[block.meta.ulid]?.contains($0) ?? false) }) else {
+                continue
+            }
             do throws(BlockDefect) {
                 if try holdsExpired(block, age: age) { try rewrite([block]) }
                 upkeep.applied[block.meta.ulid, default: []].formUnion(passed)

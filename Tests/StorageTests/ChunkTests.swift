@@ -48,7 +48,8 @@ import Testing
         #expect(
             closed.sampleCount == written
                 && (closed.firstTime, closed.lastTime) == (expected[0].0, expected[written - 1].0))
-        var decoder = unsafe ChunkDecoder(bytes: closed.bytes.unsafelyUnwrapped, byteCount: Int(closed.byteCount), sampleCount: written)
+        var decoder = unsafe ChunkDecoder(
+            bytes: closed.bytes.unsafelyUnwrapped, byteCount: Int(closed.byteCount), sampleCount: written)
         while decoder.next() { read.append((decoder.time, decoder.value.bitPattern)) }
         #expect(read.map(\.0) == expected.prefix(written).map(\.0), "seed \(seed)")
         #expect(read.map(\.1) == expected.prefix(written).map(\.1.bitPattern), "seed \(seed)")

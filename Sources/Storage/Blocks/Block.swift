@@ -56,7 +56,8 @@ final class Block: Sendable {
                 throw BlockDefect(name, "is no segment of chunks")
             }
             guard header[4] == 1 else {
-                throw BlockDefect(name, at: 4, "version \(header[4]) is not known; a newer version of its writer reads it")
+                throw BlockDefect(
+                    name, at: 4, "version \(header[4]) is not known; a newer version of its writer reads it")
             }
         }
     }
@@ -72,7 +73,8 @@ final class Block: Sendable {
     func overlaps(_ from: Int64, _ through: Int64) -> Bool { meta.minTime <= through && meta.maxTime > from }
 
     /// Deletes the samples of matching series in `[from, through]`; durable when it returns. How many series had any.
-    func delete(_ matchers: [Matcher], from: Int64, through: Int64, _ files: any FileSystem) throws(BlockDefect) -> Int {
+    func delete(_ matchers: [Matcher], from: Int64, through: Int64, _ files: any FileSystem) throws(BlockDefect) -> Int
+    {
         var additions: [(UInt32, ClosedRange<Int64>)] = []
         try index.eachSeries(try index.select(matchers), from: from, through: through) {
             id, _, chunks throws(BlockDefect) in

@@ -27,7 +27,8 @@ struct ColumnGatherer {
     }
 
     mutating func add(
-        _ bytes: UnsafePointer<UInt8>, _ byteCount: Int, after: Int64, through: Int64, without gone: [ClosedRange<Int64>]
+        _ bytes: UnsafePointer<UInt8>, _ byteCount: Int, after: Int64, through: Int64,
+        without gone: [ClosedRange<Int64>]
     ) {
         let count = unsafe Int(bytes[0]) << 8 | Int(bytes[1])
         unsafe add(bytes, byteCount, samples: count, after: after, through: through, without: gone)

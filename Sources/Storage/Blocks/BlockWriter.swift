@@ -204,10 +204,12 @@ struct BlockWriter: ~Copyable {
 
 /// A block's deleted times, by series.
 enum TombstoneFile {
+    private static let version: UInt8 = 1
+
     static func write(
         _ ranges: [UInt32: [ClosedRange<Int64>]], to path: String, _ files: any FileSystem
     ) throws(FileError) {
-        var content: [UInt8] = [1]
+        var content: [UInt8] = []
         for (id, times) in ranges.sorted(by: { $0.key < $1.key }) {
             for time in times {
                 content.appendUvarint(UInt64(id))
@@ -217,6 +219,7 @@ enum TombstoneFile {
         }
         var whole: [UInt8] = []
         whole.appendBigEndian(BlockFormat.tombstonesMagic)
+        whole.append(version)
         whole += content
         whole.appendBigEndian(CRC32C.of(content))
         try files.replace(path, with: whole)
@@ -234,18 +237,18 @@ enum TombstoneFile {
         guard bytes.count >= 9, bytes.bigEndian(at: 0, as: UInt32.self) == BlockFormat.tombstonesMagic else {
             throw BlockDefect(path, "is no file of tombstones")
         }
-        let content = Array(bytes[4..<bytes.count - 4])
+        guard bytes[4] == version else { throw BlockDefect(path, at: 4, "version \(bytes[4]) is not known") }
+        let content = Array(bytes[5..<bytes.count - 4])
         guard CRC32C.of(content) == bytes.bigEndian(at: bytes.count - 4, as: UInt32.self) else {
             throw BlockDefect(path, "the checksum is wrong")
         }
-        guard content[0] == 1 else { throw BlockDefect(path, at: 4, "version \(content[0]) is not known") }
         var stones = Tombstones()
-        var decoder = RecordDecoder(content, from: 1)
+        var decoder = RecordDecoder(content, from: 0)
         while decoder.hasMore {
             let id = decoder.uvarint()
             let (first, last) = (decoder.varint(), decoder.varint())
             guard !decoder.isBroken, first <= last, id <= UInt64(UInt32.max) else {
-                throw BlockDefect(path, at: decoder.offset + 4, "an entry makes no sense")
+                throw BlockDefect(path, at: decoder.offset + 5, "an entry makes no sense")
             }
             stones.add(first...last, to: Int(id))
         }

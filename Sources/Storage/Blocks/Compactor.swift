@@ -25,7 +25,9 @@ struct CompactionPlan {
         let older = Array(blocks.dropLast())
         for range in ranges.dropFirst() {
             for group in groups(older, range) where group.count > 1 {
-                guard let first = group.first?.meta.minTime, let last = group.map(\.meta.maxTime).max() else { continue }
+                guard let first = group.first?.meta.minTime, let last = group.map(\.meta.maxTime).max() else {
+                    continue
+                }
                 let end = (first.flooringDivision(by: range) + 1) * range
                 // A group with gaps is merged once nothing can come into it any more.
                 if last - first == range || end <= blocks.last?.meta.minTime ?? .min { return group }

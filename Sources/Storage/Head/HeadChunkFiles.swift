@@ -228,7 +228,9 @@ final class HeadChunkFiles: Sendable {
             decoder.skip(Int(length) + 4)
             newest = max(newest, last)
             // Chunks of late samples are read from their own log; native histograms are not served.
-            guard encoding == BlockFormat.xor, length <= UInt64(UInt16.max), length > 2, last >= oldest else { continue }
+            guard encoding == BlockFormat.xor, length <= UInt64(UInt16.max), length > 2, last >= oldest else {
+                continue
+            }
             let samples = UInt16(bytes[data.lowerBound]) << 8 | UInt16(bytes[data.lowerBound + 1])
             let chunk = ClosedChunk(
                 storedAt: UInt64(number) << 32 | UInt64(start), byteCount: UInt16(length), sampleCount: samples,
