@@ -118,11 +118,14 @@ struct WindowSlide: Sendable {
                 let difference = values[place] - values[pivot]
                 return SIMD2(difference, difference * difference)
             },
-            finish: { sums, low, high, _, _ in
+            finish: { sums, low, high, pivot, _ in
                 let count = Double(high - low)
                 let (sum, squares) = (sums.value[0], sums.value[1] / count)
                 let variance = squares - (sum / count) * (sum / count)
-                guard variance >= squares * 1e-3 else { return nil }
+                if squares == 0 { return 0 }
+                // Where deviations are small beside the values, Prometheus' own rounding shows: its way is gone then.
+                let mean = values[pivot] + sum / count
+                guard variance >= squares * 1e-3, variance * 1e10 >= mean * mean else { return nil }
                 return isRoot ? variance.squareRoot() : variance
             })
     }
@@ -147,15 +150,17 @@ struct WindowSlide: Sendable {
                 let (sum, count) = (sums.value, Double(high - low))
                 let isConstant = lastChange <= low
                 let covariance = sum[2] - sum[0] * sum[1] / count
-                let slope = isConstant ? 0 : covariance / (sum[3] - sum[0] * sum[0] / count)
+                let slope = covariance / (sum[3] - sum[0] * sum[0] / count)
                 // Sums over times and values as they are, as Prometheus forms them, lose digits that these do not. Where
                 // it has few left, its answer is found in its way.
                 let origin = isSlope ? times[low] : moments.time(step)
                 let meanTime = Double(times[pivot] - origin) / 1000 + sum[0] / count
-                let meanValue = isConstant ? values[low] : values[pivot] + sum[1] / count
+                let meanValue = values[pivot] + sum[1] / count
+                if isConstant { return isSlope ? 0 : values[low] }
+                // Differences to an outlier have lost their digits.
+                guard abs(values[pivot]) <= 1e3 * abs(meanValue) else { return nil }
                 let lost = abs(meanTime * meanValue * count) * 1e-5
-                if isSlope { return isConstant || abs(covariance) > lost ? slope : nil }
-                if isConstant { return values[low] }
+                if isSlope { return abs(covariance) > lost ? slope : nil }
                 let duration = parameters[0][step]
                 let result = meanValue + slope * (duration - meanTime)
                 let doubt = abs(lost / covariance * slope * (abs(duration) + abs(meanTime)))
@@ -244,7 +249,7 @@ struct WindowSlide: Sendable {
             guard high - low >= 2 || zero != 0 else { return absentValue }
             if !overlaps.isEmpty, overlaps.contains(where: { $0 > low && $0 < high }) { hasOverlap = true }
             var increase = values[high - 1] - values[low]
-            if hasResets { increase += resets.lost(low, high) }
+            if hasResets { increase = resets.add(to: increase, low, high) }
             if zero != 0 {
                 increase += values[low]
                 let average = high - low < 2 ? 0 : Double(times[high - 1] - times[low]) / 1000 / Double(high - low - 1)
@@ -325,19 +330,21 @@ private struct CounterResets {
         sums.append(sum)
     }
 
-    /// What the resets behind the first sample of a window took away. Windows move forward.
+    /// Adds what the resets behind the first sample of a window took away. Windows move forward.
     @inline(__always)
-    mutating func lost(_ low: Int, _ high: Int) -> Double {
+    mutating func add(to increase: Double, _ low: Int, _ high: Int) -> Double {
         while gone < places.count, places[gone] <= low { gone += 1 }
         found = max(found, gone)
         while found < places.count, places[found] < high { found += 1 }
-        if found - gone < 4 || !isTame {
-            var lost = 0.0
-            for index in gone..<found { lost += values[index] }
-            return lost
+        if found - gone >= 4, isTame {
+            let lost = (sums[found].sum - sums[gone].sum) + (sums[found].compensation - sums[gone].compensation)
+            let total = increase + lost
+            if abs(total) > abs(lost) * 1e-3 { return total }
         }
-        let (from, to) = (sums[gone], sums[found])
-        return (to.sum - from.sum) + (to.compensation - from.compensation)
+        // One after the other, as Prometheus does it.
+        var total = increase
+        for index in gone..<found { total += values[index] }
+        return total
     }
 }
 
