@@ -191,16 +191,19 @@ extension [UInt8] {
     /// Appends a whole number in at least so many decimal digits.
     public mutating func append(decimal number: Int64, digits: Int = 1) {
         if number < 0 { append(UInt8(ascii: "-")) }
-        let (start, magnitude) = (count, number.magnitude)
-        var rest = magnitude
+        // The twenty digits that a number may have, the last one first.
+        var reversed = InlineArray<20, UInt8>(repeating: 0x30)
+        var (rest, count) = (number.magnitude, 0)
         repeat {
-            append(0x30)
-            rest /= 10
-        } while rest > 0 || count - start < digits
-        rest = magnitude
-        for place in stride(from: count - 1, through: start, by: -1) {
-            self[place] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
+            let next = rest / 10
+            reversed[count] = 0x30 + UInt8(truncatingIfNeeded: rest - next * 10)
+            rest = next
+            count += 1
+        } while rest > 0
+        for _ in count..<Swift.max(count, digits) { append(0x30) }
+        while count > 0 {
+            count -= 1
+            append(reversed[count])
         }
     }
 

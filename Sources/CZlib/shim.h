@@ -2,7 +2,4 @@
 #include <zlib.h>
 
 // windowBits 15 + 16: a gzip header and trailer (RFC 1952) around deflate.
-static inline int vedette_gzip_begin(z_stream *stream, int level) {
-    return deflateInit2(stream, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-}
 static inline int vedette_gunzip_begin(z_stream *stream) { return inflateInit2(stream, 15 + 16); }

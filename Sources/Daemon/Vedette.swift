@@ -101,7 +101,8 @@ public final class Vedette: Sendable {
         // What Prometheus keeps behind flags is a part of the language here.
         queries.allowsExperimental = true
         engine = QueryEngine(
-            source: store, options: queries, budget: QueryBudget(clock: world.clock), clock: sampleClock)
+            source: store, options: queries, budget: QueryBudget(clock: world.clock), clock: sampleClock,
+            workers: world.workers)
         // Rules and rollbacks do not share what people's queries may take: a heavy one stops no alert.
         var ruling = engine
         ruling.budget = nil

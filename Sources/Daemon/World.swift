@@ -34,6 +34,8 @@ public struct World: Sendable {
 
     /// Where hashes of passwords are reckoned.
     public var reckoner: ThreadPoolExecutor?
+    /// Who helps with wide queries; without them each runs on one thread.
+    public var workers: WorkPool?
     /// The environment that `${NAME}` in the configuration comes from.
     public var variables: Variables.Source = { _ in nil }
     /// Who supervises the process.
@@ -96,6 +98,7 @@ public struct World: Sendable {
             }
         }
         world.reckoner = ThreadPoolExecutor(count: 1, name: "vedette-login")
+        world.workers = WorkPool(helpers: processorCount() - 1, name: "vedette-query")
         world.variables = environmentVariable
         world.resolver = SystemResolver()
         world.prober = MachineProber(

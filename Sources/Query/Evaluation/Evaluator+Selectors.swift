@@ -1,21 +1,31 @@
 internal import Basics
 internal import Model
 
-/// A range vector at all steps: the columns of each series, and where each step's window ends.
-struct WindowedSeries {
-    var series: [SeriesColumns]
-    /// Length of a window in milliseconds, left-open.
+/// Where the windows of a range vector lie, one for each step, in milliseconds.
+struct WindowGrid: Sendable {
+    /// Length of a window, left-open.
     var window: Int64
     /// End of the first step's window; later ones are `stride` apart (0 when `@` fixes them).
     var firstEnd: Int64
     var stride: Int64
-    /// Whose names are dropped when the query ends, beside `series`; empty: none.
-    var dropsName: [Bool] = []
+    /// How many windows there are.
+    var steps: Int
     /// Whether the windows reach for samples outside of them, and how far to either side.
     var reach: Reach?
     var reachBefore: Int64 = 0, reachAfter: Int64 = 0
 
-    func end(_ step: Int) -> Int64 { firstEnd + Int64(step) * stride }
+    @inline(__always)
+    func end(_ step: Int) -> Int64 { firstEnd &+ Int64(step) &* stride }
+}
+
+/// A range vector at all steps: its series, and where each step's window ends.
+struct WindowedSeries {
+    var feed: SeriesFeed
+    /// What is read, nil for a subquery.
+    var selector: VectorSelector?
+    var windows: WindowGrid
+    /// Whose names are dropped when the query ends, beside the series; empty: none.
+    var dropsName: [Bool] = []
 }
 
 extension Evaluator {
@@ -42,22 +52,20 @@ extension Evaluator {
         }
     }
 
-    private func select(
+    private func find(
         _ selector: VectorSelector, after: Int64, through: Int64, reading: Reading
-    ) throws(QueryError) -> [SeriesColumns] {
+    ) throws(QueryError) -> SeriesFeed {
         try checkTime()
-        let series: [SeriesColumns]
         let (limits, isMemory) = readLimits
         do throws(SourceError) {
-            series = try source.select(
-                selector.matchers, after: Timestamp(milliseconds: after), through: Timestamp(milliseconds: through),
-                reading: reading, limits: limits)
+            return .selected(
+                try source.find(
+                    selector.matchers, after: Timestamp(milliseconds: after), through: Timestamp(milliseconds: through),
+                    reading: reading, limits: limits))
         } catch {
             if isMemory, case .tooManySamples = error { throw outOfMemory(reading: selector) }
             throw .source(error)
         }
-        try didRead(series, by: selector)
-        return series
     }
 
     /// The newest sample of each series at each step, no older than the lookback; `smoothed`, the line between it and
@@ -89,75 +97,66 @@ extension Evaluator {
         let (first, stride) = try target(node.shift, grid)
         let lookback = options.lookback
         let last = first + Int64(grid.count - 1) * stride
-        let series = try select(node, after: first - lookback, through: last + lookback, reading: .all)
-        try checkPoints(series.count, grid.count)
-        var vector = StepVector(steps: grid.count)
-        vector.labels = series.map(\.labels)
-        vector.values = Array(repeating: absentValue, count: series.count * grid.count)
-        for (index, columns) in series.enumerated() {
-            try checkTime()
-            var columns = columns
-            columns.removeStaleMarkers()
-            let base = vector.base(index)
-            let (times, values) = (columns.times, columns.values)
+        let feed = try find(node, after: first - lookback, through: last + lookback, reading: .all)
+        let rows = try rows(feed, of: node, steps: grid.count) { columns, row in
+            let (times, values) = (columns.times.span, columns.values.span)
             var next = 0
-            for step in 0..<grid.count {
+            for step in row.indices {
                 let moment = first + Int64(step) * stride
                 while next < times.count, times[next] < moment { next += 1 }
                 let hasNext = next < times.count && times[next] <= moment + lookback
                 if hasNext, times[next] == moment {
-                    vector.values[base + step] = values[next]
+                    row[step] = values[next]
                 } else if next > 0, times[next - 1] > moment - lookback {
-                    vector.values[base + step] =
+                    row[step] =
                         hasNext
-                        ? interpolated(times.span, values.span, next - 1, at: moment, isCounter: false)
-                        : values[next - 1]
+                        ? interpolated(times, values, next - 1, at: moment, isCounter: false) : values[next - 1]
                 }
             }
+            return false
         }
-        count(vector, grid)
-        vector.removeEmpty()
-        return vector
+        return vector(of: feed, rows.values, grid)
     }
 
-    @inline(__always)
     private func instantSelector(
-        _ node: VectorSelector, _ grid: StepGrid, _ take: (SeriesColumns, Int) -> Double
+        _ node: VectorSelector, _ grid: StepGrid, _ take: @escaping @Sendable (borrowing SeriesColumns, Int) -> Double
     ) throws(QueryError) -> StepVector {
         let (first, stride) = try target(node.shift, grid)
         let lookback = options.lookback
         let last = first + Int64(grid.count - 1) * stride
-        let isSingle = grid.count == 1 || stride == 0
-        let series = try select(node, after: first - lookback, through: last, reading: isSingle ? .newest : .all)
-        var vector = StepVector(steps: grid.count)
-        if isSingle {
-            vector.labels.reserveCapacity(series.count)
-            vector.values.reserveCapacity(series.count * grid.count)
-            for columns in series {
-                guard let value = columns.values.last, !value.isStaleMarker else { continue }
-                vector.labels.append(columns.labels)
-                vector.values.append(
-                    contentsOf: repeatElement(take(columns, columns.times.count - 1), count: grid.count))
+        if grid.count == 1 || stride == 0 {
+            let feed = try find(node, after: first - lookback, through: last, reading: .newest)
+            let rows = try rows(feed, of: node, steps: 1, keepsStale: true) { columns, row in
+                let newest = columns.times.count - 1
+                if columns.values[newest].isPresent { row[0] = take(columns, newest) }
+                return false
             }
-            count(vector, grid)
-            return vector
+            if grid.count == 1 { return vector(of: feed, rows.values, grid) }
+            var vector = StepVector(labels: (0..<feed.count).map(feed.labels), values: rows.values, steps: 1)
+            vector.removeEmpty()
+            try checkPoints(vector.count, grid.count)
+            let all = vector.repeated(grid.count)
+            count(all, grid)
+            return all
         }
-        try checkPoints(series.count, grid.count)
-        vector.labels = series.map(\.labels)
-        vector.values = Array(repeating: absentValue, count: series.count * grid.count)
-        var output = vector.values.mutableSpan
-        for (index, columns) in series.enumerated() {
-            try checkTime()
-            let base = index * grid.count
+        let feed = try find(node, after: first - lookback, through: last, reading: .all)
+        let rows = try rows(feed, of: node, steps: grid.count, keepsStale: true) { columns, row in
             let (times, values) = (columns.times.span, columns.values.span)
-            var next = 0
-            for step in 0..<grid.count {
-                let moment = first + Int64(step) * stride
+            var (next, moment) = (0, first &- stride)
+            for step in row.indices {
+                moment &+= stride
                 while next < times.count, times[next] <= moment { next += 1 }
                 guard next > 0, times[next - 1] > moment - lookback, !values[next - 1].isStaleMarker else { continue }
-                output[base + step] = take(columns, next - 1)
+                row[step] = take(columns, next - 1)
             }
+            return false
         }
+        return vector(of: feed, rows.values, grid)
+    }
+
+    /// The vector of a feed's rows, without the series that have no value.
+    private func vector(of feed: SeriesFeed, _ values: [Double], _ grid: StepGrid) -> StepVector {
+        var vector = StepVector(labels: (0..<feed.count).map(feed.labels), values: values, steps: grid.count)
         count(vector, grid)
         vector.removeEmpty()
         return vector
@@ -174,28 +173,36 @@ extension Evaluator {
     }
 
     /// Counts the samples in each step's window.
-    private func count(_ input: WindowedSeries, _ grid: StepGrid) {
-        guard countsSamples else { return }
-        for columns in input.series {
-            var (low, high) = (0, 0)
-            for step in 0..<grid.count {
-                let end = input.end(step)
-                while high < columns.times.count, columns.times[high] <= end + input.reachAfter { high += 1 }
-                let start = end - input.window - input.reachBefore
-                while low < high, columns.times[low] <= start { low += 1 }
-                count(high - low, at: step)
-            }
+    func count(_ columns: SeriesColumns, _ windows: WindowGrid) {
+        var (low, high) = (0, 0)
+        for step in 0..<windows.steps {
+            let end = windows.end(step)
+            while high < columns.times.count, columns.times[high] <= end + windows.reachAfter { high += 1 }
+            let start = end - windows.window - windows.reachBefore
+            while low < high, columns.times[low] <= start { low += 1 }
+            count(high - low, at: step)
         }
     }
 
-    /// The columns behind a range vector, without staleness markers.
+    /// The series behind a range vector.
     func windowed(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
         let before = load
         let isPlanned = beginPlan(expr.bare)
         let input = try read(expr, grid)
-        if isPlanned { endPlan(input.series.count, grid.count, since: before) }
-        count(input, grid)
+        if isPlanned { endPlan(input.feed.count, grid.count, since: before) }
         return input
+    }
+
+    /// A row for each series of a range vector, from its samples without staleness markers.
+    func rows(_ input: WindowedSeries, _ fill: @escaping RowWalk.Fill) throws(QueryError) -> (
+        values: [Double], told: [Int]
+    ) {
+        guard countsSamples else {
+            return try rows(input.feed, of: input.selector, steps: input.windows.steps, fill)
+        }
+        return try rows(
+            input.feed, of: input.selector, steps: input.windows.steps, counting: { self.count($0, input.windows) },
+            fill)
     }
 
     private func read(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {
@@ -208,12 +215,13 @@ extension Evaluator {
             let reach = node.selector.reach
             let before = reach == nil ? 0 : options.lookback
             let after = reach == .smoothed ? options.lookback : 0
-            var series = try select(
+            let feed = try find(
                 node.selector, after: first - window - before, through: last + after, reading: .all)
-            for index in series.indices { series[index].removeStaleMarkers() }
             return WindowedSeries(
-                series: series, window: window, firstEnd: first, stride: stride, reach: reach, reachBefore: before,
-                reachAfter: after)
+                feed: feed, selector: node.selector,
+                windows: WindowGrid(
+                    window: window, firstEnd: first, stride: stride, steps: grid.count, reach: reach,
+                    reachBefore: before, reachAfter: after))
         case .subquery(let node): return try read(node, grid)
         default: preconditionFailure("no range vector where the type check promised one: \(expr)")
         }
@@ -227,8 +235,9 @@ extension Evaluator {
         if let written = node.step { step = try length(written) }
         // Absolute multiples of the step, the first strictly after the window's open end.
         let start = ((first - window).flooringDivision(by: step) + 1) * step
+        let windows = WindowGrid(window: window, firstEnd: first, stride: stride, steps: grid.count)
         guard start <= last else {
-            return WindowedSeries(series: [], window: window, firstEnd: first, stride: stride)
+            return WindowedSeries(feed: .points(StepVector(steps: 0), times: []), windows: windows)
         }
         let steps = (last - start) / step + 1
         // Judged before anything is built: a few characters can ask for more steps than there is memory.
@@ -240,23 +249,37 @@ extension Evaluator {
         try checkPoints(1, Int(steps))
         let inner = StepGrid(start: start, interval: step, count: Int(steps))
         let vector = try uncounted { () throws(QueryError) -> StepVector in try self.vector(node.inner, inner) }
-        var series: [SeriesColumns] = []
-        series.reserveCapacity(vector.count)
-        let times = (0..<inner.count).map(inner.time)
-        try holdBytes(vector.values.count * 16)
-        for index in 0..<vector.count { series.append(columns(of: vector, series: index, on: inner, times)) }
         return WindowedSeries(
-            series: series, window: window, firstEnd: first, stride: stride, dropsName: vector.dropsName)
+            feed: .points(vector, times: (0..<inner.count).map(inner.time)), windows: windows,
+            dropsName: vector.dropsName)
     }
 
     /// A range vector as the value of an instant query.
     func instantMatrix(_ expr: Expr) throws(QueryError) -> [SeriesColumns] {
         let windowed = try windowed(expr, query)
-        var result: [SeriesColumns] = []
-        for (index, columns) in windowed.series.enumerated() where !columns.times.isEmpty {
+        let feed = windowed.feed
+        let (limits, isMemory) = readLimits
+        var (read, result): ([SeriesColumns], [SeriesColumns]) = ([], [])
+        var samples = 0
+        for index in 0..<feed.count {
+            if index & 0x3F == 0 { try checkTime() }
+            let columns: SeriesColumns
+            do throws(SourceError) { columns = try feed.columns(of: index) } catch { throw .source(error) }
+            samples += columns.times.count
+            if let selector = windowed.selector, samples > limits.samples {
+                if isMemory { throw outOfMemory(reading: selector) }
+                throw .source(.tooManySamples(limit: limits.samples, selector: selector.bareText))
+            }
+            read.append(columns)
+        }
+        if let selector = windowed.selector { try didRead(read, by: selector) }
+        for (index, columns) in read.enumerated() {
             var columns = columns
-            if let reach = windowed.reach {
-                columns = bounded(columns, windowed, reach)
+            columns.removeStaleMarkers()
+            if countsSamples { count(columns, windowed.windows) }
+            if columns.times.isEmpty { continue }
+            if let reach = windowed.windows.reach {
+                columns = bounded(columns, windowed.windows, reach)
                 if columns.times.isEmpty { continue }
             }
             if !windowed.dropsName.isEmpty, windowed.dropsName[index] {

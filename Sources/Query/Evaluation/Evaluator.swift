@@ -17,6 +17,7 @@ final class Evaluator {
     private let expression: Expression
     private let deadline: Deadline?
     private let clock: (any TimeSource)?
+    let workers: WorkPool?
     private let startNanoseconds: UInt64
     private var sortNanoseconds: UInt64 = 0
     /// Samples looked at by step, while that is asked for and outside of subqueries.
@@ -26,10 +27,12 @@ final class Evaluator {
 
     init(
         source: any SampleSource, limits: QueryLimits, options: QueryOptions, expression: Expression, grid: StepGrid,
-        end: Int64, isRange: Bool, deadline: Deadline?, budget: QueryBudget?, clock: (any TimeSource)?
+        end: Int64, isRange: Bool, deadline: Deadline?, budget: QueryBudget?, clock: (any TimeSource)?,
+        workers: WorkPool?
     ) {
         (self.source, self.limits, self.options, self.expression) = (source, limits, options, expression)
         (self.query, queryEnd, self.isRange, self.deadline, self.clock) = (grid, end, isRange, deadline, clock)
+        self.workers = workers
         ledger = QueryLedger(limits: limits, budget: budget)
         startNanoseconds = options.measures || options.explains ? clock?.uptimeNanoseconds() ?? 0 : 0
         if options.measures || options.explains { samplesPerStep = Array(repeating: 0, count: grid.count) }
@@ -69,7 +72,7 @@ final class Evaluator {
             series.reserveCapacity(vector.count)
             let times = (0..<query.count).map(query.time)
             for index in 0..<vector.count {
-                let columns = columns(of: vector, series: index, on: query, times)
+                let columns = vector.columns(of: index, times)
                 if !columns.times.isEmpty { series.append(columns) }
             }
             let start = samplesPerStep == nil ? 0 : clock?.uptimeNanoseconds() ?? 0
@@ -106,23 +109,6 @@ final class Evaluator {
         }
         vector.dropsName = []
         try vector.mergeDuplicates()
-    }
-
-    /// The present values of one series beside their times; `all` are the times of the grid, which series without a
-    /// gap share.
-    func columns(of vector: StepVector, series: Int, on grid: StepGrid, _ all: [Int64]) -> SeriesColumns {
-        let base = vector.base(series)
-        let slice = vector.values[base..<base + grid.count]
-        if slice.allSatisfy(\.isPresent) {
-            return SeriesColumns(labels: vector.labels[series], times: all, values: Array(slice))
-        }
-        var times: [Int64] = []
-        var values: [Double] = []
-        for step in 0..<grid.count where vector.values[base + step].isPresent {
-            times.append(grid.time(step))
-            values.append(vector.values[base + step])
-        }
-        return SeriesColumns(labels: vector.labels[series], times: times, values: values)
     }
 
     // MARK: Nodes
@@ -221,9 +207,43 @@ final class Evaluator {
 
     // MARK: Limits
 
-    /// Notes what a selector read.
+    /// Notes what a selector read and holds.
     func didRead(_ series: [SeriesColumns], by selector: VectorSelector) throws(QueryError) {
         try ledger.didRead(series, by: selector)
+    }
+
+    /// One walk over a feed.
+    struct FeedReading {
+        var tally: ReadTally
+        /// As many samples as there may be, and how many of them are held.
+        var bound: Int, held: Int
+        /// Whether they are samples of the source.
+        var isSelector: Bool
+        /// Bytes held for it.
+        var bytes: Int
+    }
+
+    /// Begins a walk; `selector` is nil for the points of a subquery, which are counted already.
+    func begin(_ feed: SeriesFeed, of selector: VectorSelector?) throws(QueryError) -> FeedReading {
+        let before = load.bytes
+        let (bound, held, room) = try ledger.begin(feed, of: selector, threads: 1 + (workers?.helpers ?? 0))
+        let refusal = SourceError.tooManySamples(limit: room, selector: selector?.bareText ?? "")
+        let tally = ReadTally(limit: selector == nil ? .max : room, refusal: .source(refusal), deadline: deadline)
+        return FeedReading(
+            tally: tally, bound: bound, held: held, isSelector: selector != nil, bytes: load.bytes - before)
+    }
+
+    /// Ends a walk, or tells why it ended early.
+    func end(_ reading: FeedReading) throws(QueryError) {
+        try reading.tally.check()
+        try checkTime()
+        guard reading.isSelector else { return }
+        try ledger.end(held: reading.held, read: reading.tally.count)
+        // A range selector's own part of the plan ended before its series were read.
+        if let parent = plan.indices.last, let child = plan[parent].children.indices.last {
+            plan[parent].children[child].samples = reading.tally.count
+            plan[parent].children[child].bytes = reading.bytes
+        }
     }
 
     /// How much the next selector may read, and whether it is memory that binds.

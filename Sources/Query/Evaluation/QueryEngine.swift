@@ -16,14 +16,16 @@ public struct QueryEngine: Sendable {
     /// What all queries may take together; nil: each for itself.
     public var budget: QueryBudget?
     private let clock: (any TimeSource)?
+    private let workers: WorkPool?
     private var waitedNanoseconds: UInt64 = 0
 
-    /// An engine; without a clock queries have no time limit.
+    /// An engine; without a clock queries have no time limit, and without workers each runs on one thread.
     public init(
         source: any SampleSource, limits: QueryLimits = QueryLimits(), options: QueryOptions = QueryOptions(),
-        budget: QueryBudget? = nil, clock: (any TimeSource)? = nil
+        budget: QueryBudget? = nil, clock: (any TimeSource)? = nil, workers: WorkPool? = nil
     ) {
-        (self.source, self.limits, self.options, self.budget, self.clock) = (source, limits, options, budget, clock)
+        (self.source, self.limits, self.options, self.budget) = (source, limits, options, budget)
+        (self.clock, self.workers) = (clock, workers)
     }
 
     /// Runs queries once the budget has a place for them; at once without a budget.
@@ -99,7 +101,8 @@ public struct QueryEngine: Sendable {
             }
         return Evaluator(
             source: source, limits: limits, options: options, expression: expression, grid: grid,
-            end: end.milliseconds, isRange: isRange, deadline: deadline, budget: budget, clock: clock)
+            end: end.milliseconds, isRange: isRange, deadline: deadline, budget: budget, clock: clock,
+            workers: workers)
     }
 }
 

@@ -8,8 +8,10 @@ struct QueryLoad {
 
     /// A series as it was read: two columns, and its labels.
     static func bytes(of series: SeriesColumns) -> Int {
-        (series.times.count + series.starts.count + series.values.count) * 8 + 128 + 32 * series.labels.count
+        (series.times.count + series.starts.count + series.values.count) * 8 + bytesPerSeries
     }
+    /// About what a series takes without its samples: eight labels.
+    static let bytesPerSeries = 384
     /// Points of a vector.
     static func bytes(series: Int, steps: Int) -> Int { series * (steps * 8 + 16) }
 }
@@ -41,7 +43,32 @@ struct QueryLedger: ~Copyable {
 
     deinit { budget?.release(samples: held.samples, bytes: held.bytes) }
 
-    /// Notes what a selector read.
+    /// Begins a walk over series of which `threads` are held at a time. Samples are held as many as there may be, when
+    /// there is room for them; else they are counted as they come.
+    mutating func begin(
+        _ feed: SeriesFeed, of selector: VectorSelector?, threads: Int
+    ) throws(QueryError) -> (bound: Int, held: Int, room: Int) {
+        var (bound, widest) = (0, 0)
+        for index in 0..<feed.count {
+            let samples = feed.bound(of: index)
+            bound += samples
+            widest = max(widest, samples)
+        }
+        if let selector { note(selector, series: feed.count, samples: bound) }
+        let room = max(0, limits.samples - load.samples)
+        let held = selector != nil && bound <= room ? bound : 0
+        let labels = selector == nil ? 0 : feed.count * QueryLoad.bytesPerSeries
+        try hold(QueryLoad(samples: held, bytes: labels + min(threads, feed.count) * widest * 16))
+        return (bound, held, room)
+    }
+
+    /// Ends a walk that read so many samples.
+    mutating func end(held: Int, read: Int) throws(QueryError) {
+        samplesRead += read
+        try hold(QueryLoad(samples: read - held, bytes: 0))
+    }
+
+    /// Notes what a selector read and holds at once.
     mutating func didRead(_ series: [SeriesColumns], by selector: VectorSelector) throws(QueryError) {
         var (samples, bytes) = (0, 0)
         for columns in series {
@@ -49,10 +76,13 @@ struct QueryLedger: ~Copyable {
             bytes += QueryLoad.bytes(of: columns)
         }
         samplesRead += samples
-        if samples > widest?.samples ?? -1 {
-            widest = WidestSelector(text: selector.bareText, series: series.count, samples: samples)
-        }
+        note(selector, series: series.count, samples: samples)
         try hold(QueryLoad(samples: samples, bytes: bytes))
+    }
+
+    private mutating func note(_ selector: VectorSelector, series: Int, samples: Int) {
+        guard samples > widest?.samples ?? -1 else { return }
+        widest = WidestSelector(text: selector.bareText, series: series, samples: samples)
     }
 
     /// Holds more, or refuses.

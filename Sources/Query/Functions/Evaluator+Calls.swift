@@ -133,14 +133,13 @@ extension Evaluator {
 
     private func absentOverTime(_ argument: Expr, _ grid: StepGrid) throws(QueryError) -> StepVector {
         let input = try windowed(argument, grid)
-        var present = StepVector(steps: grid.count)
-        var values = Array(repeating: absentValue, count: grid.count)
-        var span = values.mutableSpan
-        for columns in input.series {
-            slide(columns, input, grid.count, into: &span, at: 0) { _, _, _ in 1 }
+        let windows = input.windows
+        let rows = try rows(input) { columns, row in
+            slide(columns, windows, into: &row) { _, _, _ in 1 }
+            return false
         }
-        present.labels = [Labels()]
-        present.values = values
+        let present = StepVector(
+            labels: Array(repeating: Labels(), count: input.feed.count), values: rows.values, steps: grid.count)
         return absent(argument, present, grid)
     }
 

@@ -49,31 +49,28 @@ private struct ReachedWindow {
     }
 }
 
-extension Evaluator {
+extension WindowSlide {
     /// `rate`, `increase`, `delta`, `changes` and `resets` over `anchored` or `smoothed` windows.
     ///
     /// - SeeAlso: Prometheus, `promql/functions.go`, `extendedRate`, `pickFirstSampleIndices`.
-    func slideReaching(
-        _ function: WindowFunction, _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int,
-        into output: inout MutableSpan<Double>, at base: Int
-    ) {
+    func slideReaching(_ columns: SeriesColumns, into row: inout MutableSpan<Double>) {
         let times = columns.times.span
         let values = columns.values.span
         var (low, high) = (0, 0)
-        for step in 0..<steps {
-            let end = input.end(step)
-            let start = end - input.window
-            while high < times.count, times[high] <= end + input.reachAfter { high += 1 }
-            while low < high, times[low] <= start - input.reachBefore { low += 1 }
+        for step in row.indices {
+            let end = windows.end(step)
+            let start = end - windows.window
+            while high < times.count, times[high] <= end + windows.reachAfter { high += 1 }
+            while low < high, times[low] <= start - windows.reachBefore { low += 1 }
             guard low < high else { continue }
             if function == .changes || function == .resets {
-                output[base + step] = transitions(function, times, values, low..<high, from: start)
+                row[step] = transitions(times, values, low..<high, from: start)
                 continue
             }
             let isCounter = function != .delta
             guard
                 let window = ReachedWindow(
-                    times, values, low..<high, from: start, to: end, isSmoothed: input.reach == .smoothed,
+                    times, values, low..<high, from: start, to: end, isSmoothed: windows.reach == .smoothed,
                     isCounter: isCounter)
             else { continue }
             var result = window.right - window.left
@@ -85,13 +82,13 @@ extension Evaluator {
                 }
                 if window.right < previous { result += previous }
             }
-            output[base + step] = function == .rate ? result / (Double(input.window) / 1000) : result
+            row[step] = function == .rate ? result / (Double(windows.window) / 1000) : result
         }
     }
 
     /// Changes or resets from the newest sample at or before the window's start on.
     private func transitions(
-        _ function: WindowFunction, _ times: Span<Int64>, _ values: Span<Double>, _ range: Range<Int>, from start: Int64
+        _ times: Span<Int64>, _ values: Span<Double>, _ range: Range<Int>, from start: Int64
     ) -> Double {
         guard times[range.upperBound - 1] > start else { return absentValue }
         var first = range.lowerBound
@@ -105,9 +102,37 @@ extension Evaluator {
         return count
     }
 
+    /// `irate` and `resets` of counters that are known to have begun at some moments.
+    func slideResets(_ columns: SeriesColumns, into row: inout MutableSpan<Double>) {
+        var marks = Array(repeating: false, count: columns.times.count)
+        for index in 1..<max(1, marks.count) {
+            marks[index] = columns.values[index] < columns.values[index - 1] || columns.beginsAnew(at: index)
+        }
+        let times = columns.times.span
+        let values = columns.values.span
+        var (low, high) = (0, 0)
+        for step in row.indices {
+            let end = windows.end(step)
+            while high < times.count, times[high] <= end { high += 1 }
+            while low < high, times[low] <= end - windows.window { low += 1 }
+            guard low < high else { continue }
+            if function == .resets {
+                var count = 0.0
+                for index in low + 1..<max(low + 1, high) where marks[index] { count += 1 }
+                row[step] = count
+            } else if high - low >= 2 {
+                let last = high - 1
+                let increase = marks[last] ? values[last] : values[last] - values[last - 1]
+                row[step] = increase / (Double(times[last] - times[last - 1]) / 1000)
+            }
+        }
+    }
+}
+
+extension Evaluator {
     /// The samples of one window with its two ends, for an instant query over a range vector.
-    func bounded(_ columns: SeriesColumns, _ input: WindowedSeries, _ reach: Reach) -> SeriesColumns {
-        let (end, start) = (input.firstEnd, input.firstEnd - input.window)
+    func bounded(_ columns: SeriesColumns, _ windows: WindowGrid, _ reach: Reach) -> SeriesColumns {
+        let (end, start) = (windows.firstEnd, windows.firstEnd - windows.window)
         var result = SeriesColumns(labels: columns.labels, times: [], values: [])
         guard !columns.times.isEmpty,
             let window = ReachedWindow(
@@ -117,35 +142,6 @@ extension Evaluator {
         result.times = [start] + columns.times[window.inner] + [end]
         result.values = [window.left] + columns.values[window.inner] + [window.right]
         return result
-    }
-
-    /// `irate` and `resets` of counters that are known to have begun at some moments.
-    func slideResets(
-        _ function: WindowFunction, _ columns: SeriesColumns, _ input: WindowedSeries, _ steps: Int,
-        into output: inout MutableSpan<Double>, at base: Int
-    ) {
-        var marks = Array(repeating: false, count: columns.times.count)
-        for index in 1..<max(1, marks.count) {
-            marks[index] = columns.values[index] < columns.values[index - 1] || columns.beginsAnew(at: index)
-        }
-        let times = columns.times.span
-        let values = columns.values.span
-        var (low, high) = (0, 0)
-        for step in 0..<steps {
-            let end = input.end(step)
-            while high < times.count, times[high] <= end { high += 1 }
-            while low < high, times[low] <= end - input.window { low += 1 }
-            guard low < high else { continue }
-            if function == .resets {
-                var count = 0.0
-                for index in low + 1..<max(low + 1, high) where marks[index] { count += 1 }
-                output[base + step] = count
-            } else if high - low >= 2 {
-                let last = high - 1
-                let increase = marks[last] ? values[last] : values[last] - values[last - 1]
-                output[base + step] = increase / (Double(times[last] - times[last - 1]) / 1000)
-            }
-        }
     }
 }
 

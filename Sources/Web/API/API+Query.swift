@@ -77,7 +77,8 @@ extension API {
             throw API.error(error)
         }
         result.warnings += notices
-        return API.encode(result, limit: limit, hasSteps: request.parameter("stats") == "all")
+        return API.encode(
+            result, limit: limit, hasSteps: request.parameter("stats") == "all", acceptsGzip: request.acceptsGzip)
     }
 
     func queryRange(_ request: APIRequest) async throws(APIError) -> APIResponse {
@@ -99,7 +100,8 @@ extension API {
             throw API.error(error)
         }
         result.warnings += notices
-        return API.encode(result, limit: limit, hasSteps: request.parameter("stats") == "all")
+        return API.encode(
+            result, limit: limit, hasSteps: request.parameter("stats") == "all", acceptsGzip: request.acceptsGzip)
     }
 
     /// A query laid out over lines.

@@ -16,6 +16,8 @@ public struct APIRequest: Sendable {
     var formCount = 0
     /// The `Accept` header.
     public var accept: String?
+    /// Whether the answer may be compressed.
+    public var acceptsGzip = false
     /// The `Content-Type` header, empty when there is none; nil: nobody asked.
     public var contentType: String?
 
@@ -94,6 +96,8 @@ public struct APIResponse: Sendable {
     public var contentType: String
     /// The body.
     public var body: [UInt8]
+    /// Whether the body is gzip of what the type says.
+    public var isCompressed = false
     /// Further headers.
     public var headers: [(name: String, value: String)] = []
 

@@ -202,9 +202,9 @@ public final class WebServer: Sendable {
             if max(call.body.count, answer.body.count) >= WebServer.burst { releaseAfterBurst() }
             return answer
         }.value
-        guard answer.body.count >= WebServer.compressedFrom,
-            WebServer.accepts("gzip", request.headers[.acceptEncoding])
-        else { return response(answer) }
+        guard answer.body.count >= WebServer.compressedFrom, call.acceptsGzip, !answer.isCompressed else {
+            return response(answer)
+        }
         return response(answer, compressed: await executor.start { Gzip.compress(answer.body) }.value)
     }
 
@@ -215,6 +215,7 @@ public final class WebServer: Sendable {
         var call = APIRequest(
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm, accept: headers[.accept])
+        call.acceptsGzip = accepts("gzip", headers[.acceptEncoding])
         call.contentType = headers[.contentType] ?? ""
         call.agent = headers[.userAgent]
         call.peer = peer(of: connection, user: await user(of: connection))
@@ -332,8 +333,8 @@ public final class WebServer: Sendable {
         headers[.date] = SystemClock().now().httpDate
         if !answer.contentType.isEmpty { headers[.contentType] = answer.contentType }
         for (name, value) in answer.headers { if let name = HTTPField.Name(name) { headers[name] = value } }
-        if answer.body.count >= WebServer.compressedFrom { headers[.vary] = "Accept-Encoding" }
-        if compressed != nil { headers[.contentEncoding] = "gzip" }
+        if answer.body.count >= WebServer.compressedFrom || answer.isCompressed { headers[.vary] = "Accept-Encoding" }
+        if compressed != nil || answer.isCompressed { headers[.contentEncoding] = "gzip" }
         let body = ByteBuffer(bytes: compressed ?? answer.body)
         if answer.status != 204 { headers[.contentLength] = "\(body.readableBytes)" }
         return (HTTPResponse(status: HTTPResponse.Status(code: answer.status), headerFields: headers), body)
