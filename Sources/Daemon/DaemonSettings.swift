@@ -2,6 +2,7 @@ public import Alerting
 public import Basics
 public import Model
 public import Notifying
+public import Remote
 public import Rollback
 public import Rules
 public import Scraping
@@ -38,6 +39,8 @@ public struct DaemonSettings: Sendable {
     public var workloads = WorkloadSettings()
     /// `alerting`: Alertmanagers that are told of our rules' alerts too.
     public var alertmanagers: [AlertmanagerPeer] = []
+    /// `remote_write`: stores that all samples are sent to.
+    public var remoteWrite: [RemoteWriteSettings] = []
     /// `route`, `receivers`.
     public var notifying = NotifyingSettings.none
     /// The files that it rests on besides, secrets and certificates, with the place that names each.
@@ -95,9 +98,11 @@ public struct DaemonSettings: Sendable {
         try readTriggers(map, file: path)
         if let part = try map.takeMap("web") { web = try WebSettings(from: part) }
         if let part = try map.takeMap("alerting") { alertmanagers = try AlertmanagerPeer.all(from: part) }
+        remoteWrite = try RemoteWriteSettings.all(from: map)
         try map.refuse(
-            ["remote_write", "remote_read", "otlp", "tracing", "runtime"],
-            "leave it out; routes and receivers stand in this file")
+            ["remote_read"], "leave it out; rules ask another server by query_source, see query_sources")
+        try map.refuse(
+            ["otlp", "tracing", "runtime"], "leave it out; routes and receivers stand in this file")
         try map.finish()
         neededFiles = document.neededFiles
     }

@@ -3,6 +3,7 @@ public import Basics
 internal import Model
 internal import Notifying
 internal import Query
+internal import Remote
 internal import Rollback
 internal import Rules
 internal import Scraping
@@ -64,6 +65,7 @@ public final class Vedette: Sendable {
     let links: AlertmanagerLinks
     let rollback: RollbackEngine
     let child: WorkloadChild
+    let remote: RemoteLinks
     let scheduler: RuleScheduler
     private let startedAt: Timestamp
     private let settings: Mutex<DaemonSettings>
@@ -128,6 +130,9 @@ public final class Vedette: Sendable {
             web, clock: world.clock, log: world.log, reckoner: world.reckoner, readFile: readFile)
         audit = AuditLog(journal, log: world.log)
         certificates = try web.tls.map { try TLSCertificates($0, files: world.files) }
+        remote = RemoteLinks(
+            world: world, tail: store, clock: sampleClock, directory: "\(options.dataDirectory)/remote_write",
+            externalLabels: settings.externalLabels)
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
         var context = RuleContext(engine: ruling, samples: store, alerts: told)
         context.rollback = rollback
@@ -148,6 +153,7 @@ public final class Vedette: Sendable {
         mailboxes = (0..<world.loopCount).map { _ in ScrapeLoop.Mailbox() }
         manager = ScrapeManager(
             mailboxes: mailboxes, transport: world.transport, resolver: world.resolver, readFile: readFile)
+        remote.metadata.withLock { [manager] in $0 = { RemoteLinks.metadata(of: manager) } }
         reload.withLock { $0.at = startedAt }
         tellOpening()
     }
@@ -211,6 +217,7 @@ public final class Vedette: Sendable {
     /// Runs everything until `stop`; then nothing new is scraped or decided, and pages under way may end.
     public func run() async {
         manager.use(discovery(settings.withLock { $0 }))
+        await remote.update(to: settings.withLock { $0 })
         await scheduler.update(to: settings.withLock { $0.groups }, at: sampleClock.now())
         await withTaskGroup(of: Void.self) { pages in
             pages.addTask { [self] in await dispatcher.run() }
@@ -223,6 +230,7 @@ public final class Vedette: Sendable {
                 work.addTask { [self] in await scheduler.run(sampleClock) }
                 work.addTask { [self] in await rollback.run() }
                 work.addTask { [self] in await links.run() }
+                work.addTask { [self] in await remote.run() }
                 work.addTask { [self] in await child.run() }
                 work.addTask { [self] in await keepUp() }
                 work.addTask { [self] in await replayLog() }
@@ -359,7 +367,7 @@ public final class Vedette: Sendable {
         let sources: [any MetricsSource] =
             [
                 store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher, links, access,
-                hardships, sampleClock,
+                hardships, sampleClock, remote,
             ] + server.withLock { $0.map { [$0] } ?? [] } + (certificates.map { [$0] } ?? [])
         let reload = reload.withLock { $0 }
         return sources.flatMap { $0.metrics() } + [

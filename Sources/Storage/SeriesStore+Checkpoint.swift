@@ -10,15 +10,17 @@ extension SeriesStore {
         let current = log.withLock { $0.writer.segment }
         do throws(FileError) {
             let names = try files.list(wal)
+            let needed = oldestSegmentNeeded() ?? current
             var last: Int?
             for name in names {
-                guard let number = Int(name), name.count == 8, number < current - 1 else { continue }
+                guard let number = Int(name), name.count == 8, number < min(current - 1, needed) else { continue }
                 // A segment's newest sample is about as old as its last write.
                 guard let changed = try files.attributes(of: "\(wal)/\(name)")?.modified, changed.milliseconds < time
                 else { break }
                 last = number
             }
             guard let last else { return }
+            noteLostSegments(below: last + 1)
             try writeCheckpoint(through: last, in: wal)
             for name in names {
                 let number = name.hasPrefix("checkpoint.") ? Int(name.dropFirst(11)) : Int(name)
@@ -98,6 +100,11 @@ extension SeriesStore: MetricsSource {
                 figures.logFailures.value
             ),
             ("log_syncs_total", "Syncs of the log to the disk.", figures.syncs.value),
+            (
+                "log_segments_lost_total",
+                "Segments of the log let go, at the bound, before all who send them on had read them.",
+                holds.lost.value
+            ),
             (
                 "log_checkpoints_total", "Checkpoints written before old segments were removed.",
                 figures.checkpoints.value

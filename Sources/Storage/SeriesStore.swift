@@ -25,6 +25,7 @@ public final class SeriesStore: Sendable {
     let log: Mutex<LogState>
     let exemplarRing: Mutex<ExemplarRing>
     let figures = StorageFigures()
+    let holds = LogHolds()
     let settings: StorageSettings
     let clock: any TimeSource
     let files: any FileSystem
