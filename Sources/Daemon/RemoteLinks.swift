@@ -6,9 +6,16 @@ internal import Settings
 internal import Synchronization
 internal import Transport
 
-/// What the daemon has to do with other servers: stores that samples are sent to. Threads and connections for it are
-/// made when the first is configured.
+/// What the daemon has to do with other servers: stores that samples are sent to, and servers that evaluate rules.
+/// Threads and connections for it are made when the first is configured.
 final class RemoteLinks: MetricsSource {
+    private struct State {
+        var transport: (any HTTPTransport)?
+        var executor: ThreadPoolExecutor?
+        var writer: RemoteWriter?
+        /// By name or address.
+        var sources: [String: QuerySource] = [:]
+    }
     private let world: World
     private let tail: any LogTail
     private let clock: any TimeSource
@@ -16,7 +23,7 @@ final class RemoteLinks: MetricsSource {
     private let externalLabels: Labels
     /// What targets say of their metrics.
     let metadata = Mutex<@Sendable () -> [MetricMetadata]>({ [] })
-    private let opened = Mutex<(writer: RemoteWriter, executor: ThreadPoolExecutor?)?>(nil)
+    private let state = Mutex(State())
     private let start = Wake()
 
     init(world: World, tail: any LogTail, clock: any TimeSource, directory: String, externalLabels: Labels) {
@@ -24,27 +31,53 @@ final class RemoteLinks: MetricsSource {
         self.externalLabels = externalLabels
     }
 
-    /// Puts the stores of other settings in place of the present ones.
+    /// Puts the stores and sources of other settings in place of the present ones.
     func update(to settings: DaemonSettings) async {
-        let writer = opened.withLock { opened -> RemoteWriter? in
-            if opened == nil, !settings.remoteWrite.isEmpty {
-                let (transport, executor) = world.remote()
-                let writer = RemoteWriter(
+        let addresses = Set(settings.groups.compactMap(\.querySource)).compactMap { name in
+            RemotePeer(address: name).map { (name, $0) }
+        }
+        let wanted = settings.querySources.map { ($0.name, $0) } + addresses
+        let writer = state.withLock { state -> RemoteWriter? in
+            let known = state.sources
+            state.sources = [:]
+            for (name, peer) in wanted {
+                if let same = known[name], same.peer == peer {
+                    state.sources[name] = same
+                } else {
+                    let transport = transport(&state)
+                    state.sources[name] = QuerySource(
+                        peer, transport: transport, clock: clock,
+                        readFile: { [files = world.files] in try files.contents(of: $0) })
+                }
+            }
+            if state.writer == nil, !settings.remoteWrite.isEmpty {
+                let transport = transport(&state)
+                state.writer = RemoteWriter(
                     tail: tail, transport: transport, clock: clock, files: world.files, log: world.log,
                     directory: directory, externalLabels: externalLabels,
                     metadata: { [weak self] in self.map { links in links.metadata.withLock { $0 }() } ?? [] })
-                opened = (writer, executor)
             }
-            return opened?.writer
+            return state.writer
         }
         await writer?.update(to: settings.remoteWrite)
         if writer != nil { start.signal() }
     }
 
+    private func transport(_ state: inout State) -> any HTTPTransport {
+        if let transport = state.transport { return transport }
+        let (transport, executor) = world.remote()
+        (state.transport, state.executor) = (transport, executor)
+        return transport
+    }
+
+    /// The server that a rule group names.
+    func source(_ name: String) -> QuerySource? { state.withLock { $0.sources[name] } }
+
     /// Sends until it is cancelled.
     func run() async {
         while !Task.isCancelled {
-            if let (writer, executor) = opened.withLock({ $0 }) {
+            let (writer, executor) = state.withLock { ($0.writer, $0.executor) }
+            if let writer {
                 return await withTaskExecutorPreference(executor) { await writer.run() }
             }
             await start.wait()
@@ -60,5 +93,9 @@ final class RemoteLinks: MetricsSource {
         return found.values.sorted { $0.metric.isBefore($1.metric) }
     }
 
-    func metrics() -> [MetricFamily] { opened.withLock { $0?.writer }?.metrics() ?? [] }
+    func metrics() -> [MetricFamily] {
+        let (writer, sources) = state.withLock { ($0.writer, $0.sources) }
+        return (writer?.metrics() ?? [])
+            + (sources.isEmpty ? [] : querySourceFamilies(sources.sorted { $0.key < $1.key }.map(\.value)))
+    }
 }

@@ -27,6 +27,8 @@ public struct StartOptions: Sendable {
     public var hostsWorkloads = false
     /// Whether samples may be deleted over HTTP.
     public var allowsAdmin = false
+    /// Whether samples are taken by remote write, whatever the file says.
+    public var takesRemoteWrite = false
     /// Which grammar of matchers counts.
     public var matcherMode = MatcherMode.fallback
     /// For how long after the start no group is told of: senders have that time to tell everything again.
@@ -66,6 +68,7 @@ public final class Vedette: Sendable {
     let rollback: RollbackEngine
     let child: WorkloadChild
     let remote: RemoteLinks
+    private let receiver: WriteReceiver
     let scheduler: RuleScheduler
     private let startedAt: Timestamp
     private let settings: Mutex<DaemonSettings>
@@ -133,9 +136,11 @@ public final class Vedette: Sendable {
         remote = RemoteLinks(
             world: world, tail: store, clock: sampleClock, directory: "\(options.dataDirectory)/remote_write",
             externalLabels: settings.externalLabels)
+        receiver = WriteReceiver(sink: store, exemplars: store.keepsExemplars ? store : nil)
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
         var context = RuleContext(engine: ruling, samples: store, alerts: told)
         context.rollback = rollback
+        context.sources = { [remote] in remote.source($0) }
         context.interval = settings.evaluationInterval
         // After a time down the first evaluations would find no fresh sample: restored alerts wait for the first
         // scrapes.
@@ -340,6 +345,9 @@ public final class Vedette: Sendable {
         context.storage = store
         context.exposedChecks = { [self] in settings.withLock { $0.exposedChecks } }
         context.allowsAdmin = options.allowsAdmin
+        context.receiver = { [self] in
+            options.takesRemoteWrite || settings.withLock { $0.web.takesRemoteWrite } ? receiver : nil
+        }
         context.routePrefix = options.routePrefix
         context.runtime = { [self] in runtimeFacts() }
         if options.hostsWorkloads, !settings.withLock({ $0.workloads.isEmpty }) {
@@ -367,7 +375,7 @@ public final class Vedette: Sendable {
         let sources: [any MetricsSource] =
             [
                 store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher, links, access,
-                hardships, sampleClock, remote,
+                hardships, sampleClock, remote, receiver,
             ] + server.withLock { $0.map { [$0] } ?? [] } + (certificates.map { [$0] } ?? [])
         let reload = reload.withLock { $0 }
         return sources.flatMap { $0.metrics() } + [

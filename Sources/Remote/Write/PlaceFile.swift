@@ -17,7 +17,7 @@ struct PlaceFile {
     private var turn: UInt64 = 0
     private var bytes: [UInt8] = []
     /// What was kept when it was opened; empty: nothing.
-    private(set) var kept: [ShardPlace] = []
+    private(set) var places: [ShardPlace] = []
 
     /// Opens the file, which is made when it is missing.
     init(path: String, files: any FileSystem) throws(FileError) {
@@ -25,7 +25,7 @@ struct PlaceFile {
         for slot in 0..<2 {
             let bytes = try file.read(at: slot * PlaceFile.slotBytes, count: PlaceFile.slotBytes)
             guard let (turn, places) = PlaceFile.read(bytes), turn >= self.turn else { continue }
-            (self.turn, kept) = (turn, places)
+            (self.turn, self.places) = (turn, places)
         }
     }
 

@@ -21,6 +21,8 @@ struct WriteBatch {
     var newest: Int64
     /// Behind its last entry.
     var end: LogMark
+    /// Whether it was under way at a crash, so that it may have been taken already.
+    var isRepeat = false
 }
 
 /// How far a shard is, as it is kept over a restart: what comes before `done` needs not to be sent, and what comes
@@ -47,6 +49,8 @@ struct WriteBook {
         var done: LogMark
         /// Where the first request ends after a restart.
         var resumesUntil: LogMark?
+        /// The same until that request is done with: another kill may come before it is even read.
+        var unsure: LogMark?
         var pending = 0, pendingExemplars = 0
 
         var isIdle: Bool { pending == 0 && pendingExemplars == 0 }
@@ -64,7 +68,7 @@ struct WriteBook {
         self.queue = queue
         shards = places.map { place in
             var shard = Shard(done: place.done)
-            shard.resumesUntil = place.underWay
+            (shard.resumesUntil, shard.unsure) = (place.underWay, place.underWay)
             return shard
         }
         mark = places.map(\.done).min() ?? LogMark(position: LogPosition(segment: 0))
@@ -83,7 +87,7 @@ struct WriteBook {
         shards.map { shard in
             // A shard that nothing waits in has done all that was read.
             let done = shard.isIdle ? max(shard.done, mark) : shard.done
-            return ShardPlace(done: done, underWay: shard.underWay?.end)
+            return ShardPlace(done: done, underWay: shard.underWay?.end ?? shard.unsure)
         }
     }
 
@@ -122,8 +126,8 @@ struct WriteBook {
         if mark < shards[index].done { return .known }
         var hasClosed = false
         if let end = shards[index].resumesUntil, mark >= end {
+            hasClosed = close(index, isRepeat: true)
             shards[index].resumesUntil = nil
-            hasClosed = close(index)
         }
         // What is made again is no larger than it was, and can be sent only when it is whole.
         guard
@@ -152,13 +156,13 @@ struct WriteBook {
 
     /// Ends the open request of a shard; false when it is empty.
     @discardableResult
-    private mutating func close(_ index: Int) -> Bool {
+    private mutating func close(_ index: Int, isRepeat: Bool = false) -> Bool {
         guard let end = shards[index].openEnd else { return false }
         shards[index].open.compress(into: &compressed)
         shards[index].waiting.append(
             WriteBatch(
                 body: compressed, samples: shards[index].openSamples, exemplars: shards[index].openExemplars,
-                newest: shards[index].newest, end: end))
+                newest: shards[index].newest, end: end, isRepeat: isRepeat))
         shards[index].open.reset()
         (shards[index].openSamples, shards[index].openExemplars, shards[index].newest) = (0, 0, .min)
         shards[index].openEnd = nil
@@ -185,11 +189,10 @@ struct WriteBook {
             // What was under way at a crash is whole only when the log has been read that far.
             let due = shards[index].openSince + UInt64(queue.deadline) * 1_000_000
             if due > now { return .wait(until: due) }
-            if let end = shards[index].resumesUntil {
-                if mark < end { return .wait(until: now + 1_000_000_000) }
-                shards[index].resumesUntil = nil
-            }
-            close(index)
+            let resumed = shards[index].resumesUntil
+            if let resumed, mark < resumed { return .wait(until: now + 1_000_000_000) }
+            shards[index].resumesUntil = nil
+            close(index, isRepeat: resumed != nil)
         }
         let batch = shards[index].waiting.removeFirst()
         shards[index].underWay = batch
@@ -200,6 +203,8 @@ struct WriteBook {
     mutating func finish(_ index: Int) {
         guard let batch = shards[index].underWay else { return }
         shards[index].underWay = nil
+        // The first request after a restart is that one.
+        shards[index].unsure = nil
         shards[index].done = max(shards[index].done, batch.end)
         shards[index].pending -= batch.samples
         shards[index].pendingExemplars -= batch.exemplars

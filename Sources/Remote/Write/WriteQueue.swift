@@ -28,7 +28,7 @@ actor WriteQueue {
     private let context: WriteContext
     private let client: RemoteClient
     private var book: WriteBook
-    private var places: PlaceFile
+    private var kept: PlaceFile
     /// Where the log is read on.
     private var position: LogPosition
     /// What samples of a series begin with; empty labels: it is not sent.
@@ -38,8 +38,12 @@ actor WriteQueue {
         var hash: Int
         /// The segment that named it last.
         var segment: Int
+        /// The time of its newest sample that was read: the log has also what the store then refused as older.
+        var newest = Int64.min
     }
-    private var series: [SeriesReference: Series] = [:]
+    private var series: [Series] = []
+    /// Where each of the log's references stands in `series`.
+    private var places: [SeriesReference: Int] = [:]
     private var checkpoint = -1
     /// One for each shard that was ever needed.
     private var wakes: [Wake] = []
@@ -63,13 +67,15 @@ actor WriteQueue {
         client = RemoteClient(
             settings.peer, context.transport, context.clock,
             { [files = context.files] in try files.contents(of: $0, limit: 1 << 20) })
-        places = try PlaceFile(path: "\(context.directory)/\(settings.placeName)", files: context.files)
-        var kept = places.kept
+        self.kept = try PlaceFile(path: "\(context.directory)/\(settings.placeName)", files: context.files)
+        var kept = self.kept.places
         if kept.isEmpty {
             let start = LogMark(position: context.tail.logEnd)
             kept = Array(repeating: ShardPlace(done: start), count: settings.queue.minimumShards)
         }
         book = WriteBook(resuming: kept, queue: settings.queue)
+        // A kill before the first request would lose where it began.
+        if self.kept.places.isEmpty { try self.kept.write(book.places) }
         position = book.oldestNeeded.position
         context.tail.holdLog(from: position.segment, for: settings.placeName)
         (started, starter) = AsyncStream.makeStream(of: Int.self)
@@ -169,8 +175,15 @@ actor WriteQueue {
         var list = sent.sorted
         let isSent = RelabelRule.apply(settings.rules, to: &list)
         let encoded = isSent && !list.isEmpty ? WireWriter.encoded(Labels(list)) : []
-        series[reference] = Series(
-            labels: encoded, hash: Int(truncatingIfNeeded: labels.fingerprint >> 1), segment: segment)
+        let hash = Int(truncatingIfNeeded: labels.fingerprint >> 1)
+        var one = Series(labels: encoded, hash: hash, segment: segment)
+        if let place = places[reference] {
+            if series[place].hash == hash { one.newest = series[place].newest }
+            series[place] = one
+        } else {
+            places[reference] = series.count
+            series.append(one)
+        }
     }
 
     /// Lets go of series that neither the newest checkpoint nor a later segment names.
@@ -186,7 +199,13 @@ actor WriteQueue {
             }) != nil
         else { return }
         checkpoint = newest
-        series = series.filter { alive.contains($0.key) || $0.value.segment > newest }
+        var rest: [Series] = []
+        var moved: [SeriesReference: Int] = [:]
+        for (reference, place) in places where alive.contains(reference) || series[place].segment > newest {
+            moved[reference] = rest.count
+            rest.append(series[place])
+        }
+        (series, places) = (rest, moved)
     }
 
     /// Takes a record; false when cancelled.
@@ -201,27 +220,33 @@ actor WriteQueue {
         }
     }
 
-    private func take(_ samples: LoggedSamples, at place: LogPosition) async -> Bool {
+    private func take(_ samples: LoggedSamples, at position: LogPosition) async -> Bool {
         let now = context.clock.uptimeNanoseconds()
         let limit = settings.queue.ageLimit
         let oldest = limit > 0 ? context.clock.now().milliseconds - limit : .min
         var (newest, dropped, unknown, old, known) = (Int64.min, 0, 0, 0, 0)
         var index = 0
         while index < samples.values.count {
-            book.move(to: LogMark(position: place, index: index))
-            guard let entry = series[samples.references[index]] else {
+            book.move(to: LogMark(position: position, index: index))
+            guard let place = places[samples.references[index]] else {
                 unknown += 1
                 index += 1
                 continue
             }
             let time = samples.times[index]
-            if entry.labels.isEmpty || time < oldest {
-                if entry.labels.isEmpty { dropped += 1 } else { old += 1 }
+            guard time > series[place].newest else {
+                known += 1
+                index += 1
+                continue
+            }
+            if series[place].labels.isEmpty || time < oldest {
+                if series[place].labels.isEmpty { dropped += 1 } else { old += 1 }
                 index += 1
                 continue
             }
             switch book.offer(
-                hash: entry.hash, labels: entry.labels, value: samples.values[index], time: time, now: now)
+                hash: series[place].hash, labels: series[place].labels, value: samples.values[index], time: time,
+                now: now)
             {
             case .taken(let shard, let wakes):
                 if wakes { self.wakes[shard].signal() }
@@ -231,6 +256,7 @@ actor WriteQueue {
                 guard await waitForRoom() else { return false }
                 continue
             }
+            series[place].newest = time
             index += 1
         }
         figures.readSamples.add(samples.values.count - known)
@@ -247,7 +273,7 @@ actor WriteQueue {
         for (index, one) in exemplars.enumerated() {
             book.move(to: LogMark(position: place, index: index))
             figures.readExemplars.add()
-            guard let entry = series[one.reference] else {
+            guard let entry = places[one.reference].map({ series[$0] }) else {
                 figures.droppedExemplars.add("unintentionally_dropped_series")
                 continue
             }
@@ -332,6 +358,8 @@ actor WriteQueue {
                 keepPlaces()
                 guard await deliver(batch) else { return }
                 book.finish(shard)
+                // Before the next one is under way: of what was taken nothing is sent again but at a kill just now.
+                keepPlaces()
                 tellShards()
                 room.signal()
             }
@@ -341,7 +369,7 @@ actor WriteQueue {
     /// Keeps how far the shards are; where the disk refuses that, more is sent again after a restart.
     private func keepPlaces() {
         do throws(FileError) {
-            try places.write(book.places)
+            try kept.write(book.places)
         } catch {
             tell(.warning, "remote-write-place", "\(error.path): cannot \(error.operation): \(error.reason)")
         }
@@ -393,6 +421,12 @@ actor WriteQueue {
                 figures.bytes.add(batch.body.count)
                 figures.values.withLock { $0.newestSent = max($0.newestSent ?? .min, batch.newest) }
                 noteSuccess()
+                return true
+            case .refused(let reason) where batch.isRepeat:
+                noteSuccess()
+                tell(
+                    .info, "remote-write-repeated",
+                    "\(batch.samples) samples that were under way when the daemon ended are there already: \(reason)")
                 return true
             case .refused(let reason):
                 figures.failedSamples.add(batch.samples)

@@ -18,6 +18,8 @@ public struct APIRequest: Sendable {
     public var accept: String?
     /// The `Content-Type` header, empty when there is none; nil: nobody asked.
     public var contentType: String?
+    /// The `Content-Encoding` header, empty when there is none.
+    public var contentEncoding = ""
 
     /// The `User-Agent` header.
     public var agent: String?

@@ -216,6 +216,7 @@ public final class WebServer: Sendable {
             method: request.method.rawValue, path: APIRequest.percentDecoded(Substring(request.uri.path)),
             query: request.uri.query ?? "", body: body, isForm: isForm, accept: headers[.accept])
         call.contentType = headers[.contentType] ?? ""
+        call.contentEncoding = headers[.contentEncoding] ?? ""
         call.agent = headers[.userAgent]
         call.peer = peer(of: connection, user: await user(of: connection))
         call.credentials.authorization = headers[.authorization]
