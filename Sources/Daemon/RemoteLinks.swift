@@ -1,6 +1,7 @@
 internal import Basics
 internal import Model
 internal import Remote
+internal import Rules
 internal import Scraping
 internal import Settings
 internal import Synchronization
