@@ -95,7 +95,7 @@ struct RemoteClient: Sendable {
 
     /// What the other side says: one line of it, without our secrets.
     func excerpt(_ body: [UInt8]) -> String {
-        clean(String(decoding: body.prefix(300), as: UTF8.self).asOneLine.trimmed)
+        clean(String(decoding: body.prefix(300), as: UTF8.self).trimmed.asOneLine)
     }
 
     private func clean(_ text: String) -> String {
