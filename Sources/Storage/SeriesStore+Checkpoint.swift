@@ -11,13 +11,15 @@ extension SeriesStore {
         let (current, newest) = log.withLock { ($0.writer.segment, $0.newest) }
         do throws(FileError) {
             let names = try files.list(wal)
+            let needed = oldestSegmentNeeded() ?? current
             var last: Int?
             for name in names {
                 guard let number = Int(name), name.count == 8 else { continue }
-                guard number < min(current, oldestNeededSegment), newest[number] ?? .min < time else { break }
+                guard number < min(current, needed), newest[number] ?? .min < time else { break }
                 last = number
             }
             guard let last else { return }
+            noteLostSegments(below: last + 1)
             try writeCheckpoint(through: last, in: wal, since: time)
             for name in names {
                 let number = name.hasPrefix("checkpoint.") ? Int(name.dropFirst(11)) : Int(name)
@@ -32,9 +34,6 @@ extension SeriesStore {
             figures.logFailures.add()
         }
     }
-
-    /// Segments from this one on are still to be read by others.
-    private var oldestNeededSegment: Int { .max }
 
     private func writeCheckpoint(through segment: Int, in wal: String, since time: Int64) throws(FileError) {
         let name = "\(wal)/checkpoint.\(LogFormat.segmentName(segment))"
@@ -121,6 +120,11 @@ extension SeriesStore: MetricsSource {
                 figures.logFailures.value
             ),
             ("log_syncs_total", "Syncs of the log to the disk.", figures.syncs.value),
+            (
+                "log_segments_lost_total",
+                "Segments of the log let go, at the bound, before all who send them on had read them.",
+                holds.lost.value
+            ),
             (
                 "log_checkpoints_total", "Checkpoints written before old segments were removed.",
                 figures.checkpoints.value

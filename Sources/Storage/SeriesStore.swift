@@ -43,6 +43,7 @@ public final class SeriesStore: Sendable {
     /// What last went wrong with a block.
     let lastDefect = Mutex<BlockDefect?>(nil)
     let figures = StorageFigures()
+    let holds = LogHolds()
     let settings: StorageSettings
     let clock: any TimeSource
     let files: any FileSystem

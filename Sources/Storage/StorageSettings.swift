@@ -32,6 +32,9 @@ public struct StorageSettings: Sendable, Hashable {
     public var syncInterval: Milliseconds = 5000
     /// The newest so many exemplars are kept; 0: none. The default is 100,000, as in Prometheus.
     public var maximumExemplars = 100_000
+    /// Log that who sends samples on has not read yet is kept beyond its time, up to so many bytes. The default is
+    /// 8 GiB.
+    public var maximumBacklog = 8 << 30
     /// Samples further ahead of the clock are refused, as in Prometheus.
     public var maximumAhead: Milliseconds = 600_000
 
@@ -73,6 +76,7 @@ extension StorageSettings {
         maximumBytes = try map.takeBytes("max_bytes", default: maximumBytes)
         maximumSeries = try map.take("max_series", default: maximumSeries)
         syncInterval = try map.takeDuration("sync_interval", default: syncInterval)
+        maximumBacklog = try map.takeBytes("max_backlog", default: maximumBacklog)
         if let part = try map.takeMap("exemplars") {
             // Below 0 means off, as in Prometheus.
             maximumExemplars = max(0, try part.take("max_exemplars", default: maximumExemplars))

@@ -26,6 +26,10 @@ struct RunCommand: AsyncParsableCommand {
     @Option(
         name: .customLong("web.config.file"),
         help: "TLS and passwords as Prometheus takes them, in place of the section web.") var webConfiguration: String?
+    @Flag(
+        name: .customLong("web.enable-remote-write-receiver"),
+        help: "Take samples by remote write at /api/v1/write, as web: {remote_write_receiver: true} does.")
+    var takesRemoteWrite = false
     @Flag(help: "Let samples be deleted over HTTP, by whoever is an admin.") var enableAdminApi = false
 
     @Option(help: "classic-mode or utf8-strict-mode: which grammar of matchers counts, as in Alertmanager.")
@@ -63,6 +67,7 @@ struct RunCommand: AsyncParsableCommand {
             options.externalURL = externalUrl ?? RunCommand.url(of: addresses, isTLS: isTLS)
             options.hostsWorkloads = true
             options.allowsAdmin = enableAdminApi
+            options.takesRemoteWrite = takesRemoteWrite
             (options.matcherMode, options.startDelay, options.routePrefix) = (mode, delay, prefix)
             vedette = try Vedette(options, settings: settings, world: world)
         } catch {

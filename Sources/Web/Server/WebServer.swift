@@ -217,6 +217,7 @@ public final class WebServer: Sendable {
             query: request.uri.query ?? "", body: body, isForm: isForm, accept: headers[.accept])
         call.acceptsGzip = accepts("gzip", headers[.acceptEncoding])
         call.contentType = headers[.contentType] ?? ""
+        call.contentEncoding = headers[.contentEncoding] ?? ""
         call.agent = headers[.userAgent]
         call.peer = peer(of: connection, user: await user(of: connection))
         call.credentials.authorization = headers[.authorization]
