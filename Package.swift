@@ -35,6 +35,7 @@ let server: [Target.Dependency] = [
     .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOExtras", package: "swift-nio-extras"),
     .product(name: "NIOHTTPTypes", package: "swift-nio-extras"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
 ]
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let libraries: [Target] = [
@@ -69,10 +70,12 @@ let rooms =
     + room("Alerting", imports: ["Model", "Settings"])
     + room("Rollback", imports: ["Query", "Transport", "Settings"])
     + room("Workloads", imports: ["Statistics", "Exposition", "SQL", "Settings"])
+    + room("Remote", imports: ["Model", "Transport", protobuf])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
     + room(
         "Web",
-        imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Notifying", "Systemd"] + server)
+        imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Remote", "Notifying", "Systemd"]
+            + server)
     + room("Replay", imports: ["Rules", "Notifying"])
     + room("Daemon", imports: ["Web", lifecycle])
 
@@ -87,6 +90,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.34.1"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.2"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0", traits: []),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],

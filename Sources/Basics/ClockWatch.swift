@@ -11,7 +11,8 @@ public struct ClockWatch: Sendable {
         public init(jump: Milliseconds = 0, sleep: Milliseconds = 0) { (self.jump, self.sleep) = (jump, sleep) }
     }
 
-    private var wall: Timestamp
+    /// What the wall clock said at the last look.
+    public private(set) var wall: Timestamp
     private var uptime: UInt64
     private var suspended: UInt64
 

@@ -122,10 +122,13 @@ public func raiseOpenFileLimit() {
     _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
-/// Gives freed memory back to the system, and the pages of the program itself: after a burst, when they will not be
-/// needed soon. What is used again of the program is mapped again, from the page cache. Cost: milliseconds.
-public func releaseFreedMemory() {
-    vedette_trim_memory()
+/// Gives freed memory back to the system. Cost: milliseconds.
+public func releaseFreedMemory() { vedette_trim_memory() }
+
+/// Gives back what only a burst needed: freed memory, and the pages of the program itself. What is used again of the
+/// program is mapped again, from the page cache: not while memory is short, when that may be gone. Cost: milliseconds.
+public func releaseAfterBurst() {
+    releaseFreedMemory()
     vedette_drop_program_pages()
 }
 

@@ -2,6 +2,8 @@ public import Alerting
 public import Basics
 public import Model
 public import Notifying
+internal import Query
+public import Remote
 public import Rollback
 public import Rules
 public import Scraping
@@ -38,6 +40,12 @@ public struct DaemonSettings: Sendable {
     public var workloads = WorkloadSettings()
     /// `alerting`: Alertmanagers that are told of our rules' alerts too.
     public var alertmanagers: [AlertmanagerPeer] = []
+    /// `remote_write`: stores that all samples are sent to.
+    public var remoteWrite: [RemoteWriteSettings] = []
+    /// `global.query_source`: the one of groups that name none; nil: our own store.
+    private var ruleSource: String?
+    /// `query_sources`: servers that rules are evaluated by.
+    public var querySources: [RemotePeer] = []
     /// `route`, `receivers`.
     public var notifying = NotifyingSettings.none
     /// The files that it rests on besides, secrets and certificates, with the place that names each.
@@ -86,8 +94,7 @@ public struct DaemonSettings: Sendable {
         try readTargets(map, files)
         if alone { _ = try map.takePaths("rule_files") } else { try readRules(map, files) }
         if let part = try map.takeMap("storage") {
-            try part.refuse(["tsdb"], "write max_age, max_bytes and max_series under storage itself")
-            storage = try StorageSettings(from: part)
+            storage = try StorageSettings(from: part, selector: DaemonSettings.matchers)
         }
         database = try DatabaseSettings(from: map)
         if let part = try map.takeMap("workloads") { workloads = try WorkloadSettings(from: part, files: files) }
@@ -95,9 +102,12 @@ public struct DaemonSettings: Sendable {
         try readTriggers(map, file: path)
         if let part = try map.takeMap("web") { web = try WebSettings(from: part) }
         if let part = try map.takeMap("alerting") { alertmanagers = try AlertmanagerPeer.all(from: part) }
+        remoteWrite = try RemoteWriteSettings.all(from: map)
+        try readSources(map)
         try map.refuse(
-            ["remote_write", "remote_read", "otlp", "tracing", "runtime"],
-            "leave it out; routes and receivers stand in this file")
+            ["remote_read"], "leave it out; rules ask another server by query_source, see query_sources")
+        try map.refuse(
+            ["otlp", "tracing", "runtime"], "leave it out; routes and receivers stand in this file")
         try map.finish()
         neededFiles = document.neededFiles
     }
@@ -126,6 +136,7 @@ public struct DaemonSettings: Sendable {
                 throw global.error("external_labels", "a label has no name; give it one")
             }
             externalLabels = Labels(given)
+            ruleSource = try global.take("query_source")
             offersBlackboxNames = try global.take("blackbox_names", default: false)
             exposedChecks = try global.take("exposed_health_checks", default: exposedChecks)
             guard exposedChecks >= 0 else { throw global.error("exposed_health_checks", "is a number from 0") }
@@ -183,6 +194,28 @@ public struct DaemonSettings: Sendable {
             // A file that two patterns name is one file.
             for path in paths where read.insert(path).inserted {
                 groups += try DaemonSettings.ruleFile(path, files).groups
+            }
+        }
+    }
+
+    private mutating func readSources(_ map: SettingsMap) throws(SettingsError) {
+        querySources = try RemotePeer.querySources(from: map)
+        func check(_ name: String, _ place: SourceLocation) throws(SettingsError) {
+            let known = querySources.map(\.name) + [GroupDefinition.localSource]
+            guard !known.contains(name), RemotePeer(address: name) == nil else { return }
+            let near = name.nearest(among: known).map { "did you mean '\($0)'?" }
+            throw SettingsError(
+                place,
+                "query_source: '\(name)' is none of query_sources; \(near ?? "add it there, or give its address")")
+        }
+        if let ruleSource {
+            try check(ruleSource, (try map.takeMap("global"))?.location(of: "query_source") ?? map.location)
+        }
+        for index in groups.indices {
+            if let name = groups[index].querySource {
+                try check(name, groups[index].location)
+            } else {
+                groups[index].querySource = ruleSource
             }
         }
     }
@@ -250,5 +283,17 @@ public struct DaemonSettings: Sendable {
                 ? "the file is longer than \(limit) bytes; split it" : "cannot be read: \(error.reason); \(cure)"
             throw SettingsError(SourceLocation(file: path), message)
         }
+    }
+}
+
+extension DaemonSettings {
+    private struct NoSelector: Error, CustomStringConvertible {
+        let description = "is no selector; write a metric's name and labels alone, such as {job=\"web\"}"
+    }
+
+    /// The matchers of a selector.
+    static func matchers(_ text: String) throws -> [Matcher] {
+        guard case .vector(let selector) = try Expression(parsing: text).root else { throw NoSelector() }
+        return selector.matchers
     }
 }

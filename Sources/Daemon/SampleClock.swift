@@ -8,10 +8,8 @@ internal import Synchronization
 /// later than those that it stored.
 final class SampleClock: TimeSource, MetricsSource {
     private struct State {
-        var ahead: Milliseconds
-        var wall: Timestamp
-        var uptime: UInt64
-        var suspended: UInt64
+        var watch: ClockWatch
+        var ahead: Milliseconds = 0
         var kept: Milliseconds = 0
     }
     private let state: Mutex<State>
@@ -20,9 +18,7 @@ final class SampleClock: TimeSource, MetricsSource {
     /// The wall clock's time, until that is set back.
     init(_ base: any TimeSource) {
         self.base = base
-        state = Mutex(
-            State(
-                ahead: 0, wall: base.now(), uptime: base.uptimeNanoseconds(), suspended: base.suspendedNanoseconds()))
+        state = Mutex(State(watch: ClockWatch(base)))
     }
 
     /// How far it is ahead of the wall clock.
@@ -30,13 +26,8 @@ final class SampleClock: TimeSource, MetricsSource {
 
     func now() -> Timestamp {
         state.withLock { state in
-            let (wall, uptime, suspended) = (base.now(), base.uptimeNanoseconds(), base.suspendedNanoseconds())
-            let passed = (uptime - min(uptime, state.uptime)) + (suspended - min(suspended, state.suspended))
-            let jump = (wall - state.wall) - Milliseconds(passed / 1_000_000)
-            // What time servers slew is less than that, and passes.
-            if abs(jump) > ClockWatch.tolerance { state.ahead = max(0, state.ahead - jump) }
-            (state.wall, state.uptime, state.suspended) = (wall, uptime, suspended)
-            return wall + state.ahead
+            if let gap = state.watch.look(base) { state.ahead = max(0, state.ahead - gap.jump) }
+            return state.watch.wall + state.ahead
         }
     }
 

@@ -12,7 +12,7 @@ internal import Web
 public enum ReloadStage: String, Sendable, Hashable, CaseIterable {
     /// Reading and checking the file and all that it names.
     case settings
-    case workloads, notifying, rollback, rules, targets, web
+    case workloads, notifying, rollback, remote, rules, targets, web
 }
 
 extension Vedette {
@@ -83,6 +83,7 @@ extension Vedette {
         try stage(.rollback) {
             { [rollback] in await rollback.replace(fresh.rollback, triggers: fresh.triggerNames) }
         }
+        try stage(.remote) { { [remote] in await remote.update(to: fresh) } }
         try stage(.rules) { { [self] in await scheduler.update(to: fresh.groups, at: ruleTime) } }
         try stage(.targets) {
             let discovery = discovery(fresh)

@@ -13,10 +13,16 @@ extension Vedette {
         let queries = ThreadPoolExecutor(count: 2, name: "vedette-api")
         // Two long queries must not hold up `/-/healthy`, `/metrics` or the first page.
         let others = ThreadPoolExecutor(count: 1, name: "vedette-web")
+        // What is sent to us waits for no query.
+        let writes = ThreadPoolExecutor(count: 1, name: "vedette-write")
+        let written = options.routePrefix + "/api/v1/write"
         let heavy = ["/api/v1/query", "/api/v1/series", "/api/v1/label"].map { options.routePrefix + $0 }
         let server = WebServer(
             addresses, limits: access.settings.limits, certificates: certificates,
-            executor: { path in heavy.contains { path.hasPrefix($0) } ? queries : others }
+            executor: { path in
+                if path == written { return writes }
+                return heavy.contains { path.hasPrefix($0) } ? queries : others
+            }
         ) { [log, certificates, world] ports in
             for (address, port) in zip(addresses, ports) {
                 log.write(

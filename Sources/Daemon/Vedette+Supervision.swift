@@ -40,7 +40,7 @@ extension Vedette {
         let rules = scheduler.summary
         let targets = manager.targets
         let down = targets.count { $0.status.health == .down }
-        let evaluated = rules.lastEvaluation.map { ", evaluated \(max(0, clock.now() - $0) / 1000) s ago" } ?? ""
+        let evaluated = rules.lastEvaluation.map { ", evaluated \(max(0, ruleTime - $0) / 1000) s ago" } ?? ""
         return "\(rules.rules) rules, \(rules.firing) firing\(evaluated); \(targets.count) targets, \(down) down; "
             + "\(pages) pages on their way"
     }

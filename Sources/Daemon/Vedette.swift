@@ -3,6 +3,7 @@ public import Basics
 internal import Model
 internal import Notifying
 internal import Query
+internal import Remote
 internal import Rollback
 internal import Rules
 internal import Scraping
@@ -26,6 +27,8 @@ public struct StartOptions: Sendable {
     public var hostsWorkloads = false
     /// Whether samples may be deleted over HTTP.
     public var allowsAdmin = false
+    /// Whether samples are taken by remote write, whatever the file says.
+    public var takesRemoteWrite = false
     /// Which grammar of matchers counts.
     public var matcherMode = MatcherMode.fallback
     /// For how long after the start no group is told of: senders have that time to tell everything again.
@@ -64,6 +67,8 @@ public final class Vedette: Sendable {
     let links: AlertmanagerLinks
     let rollback: RollbackEngine
     let child: WorkloadChild
+    let remote: RemoteLinks
+    private let receiver: WriteReceiver
     let scheduler: RuleScheduler
     private let startedAt: Timestamp
     private let settings: Mutex<DaemonSettings>
@@ -129,9 +134,14 @@ public final class Vedette: Sendable {
             web, clock: world.clock, log: world.log, reckoner: world.reckoner, readFile: readFile)
         audit = AuditLog(journal, log: world.log)
         certificates = try web.tls.map { try TLSCertificates($0, files: world.files) }
+        remote = RemoteLinks(
+            world: world, tail: store, clock: sampleClock, directory: "\(options.dataDirectory)/remote_write",
+            externalLabels: settings.externalLabels)
+        receiver = WriteReceiver(sink: store, exemplars: store.keepsExemplars ? store : nil)
         child = WorkloadChild(try WorkloadCommand(settings, options), world: world)
         var context = RuleContext(engine: ruling, samples: store, alerts: told)
         context.rollback = rollback
+        context.sources = { [remote] in remote.source($0) }
         context.interval = settings.evaluationInterval
         // After a time down the first evaluations would find no fresh sample: restored alerts wait for the first
         // scrapes.
@@ -149,6 +159,7 @@ public final class Vedette: Sendable {
         mailboxes = (0..<world.loopCount).map { _ in ScrapeLoop.Mailbox() }
         manager = ScrapeManager(
             mailboxes: mailboxes, transport: world.transport, resolver: world.resolver, readFile: readFile)
+        remote.metadata.withLock { [manager] in $0 = { RemoteLinks.metadata(of: manager) } }
         reload.withLock { $0.at = startedAt }
         tellOpening()
     }
@@ -196,7 +207,7 @@ public final class Vedette: Sendable {
                 LogEvent(.error, "log-unreadable", "\(failure); samples of earlier runs are missing from there on"))
         }
         // Half of the program is there for the start alone.
-        releaseFreedMemory()
+        releaseAfterBurst()
     }
 
     func warn(of settings: DaemonSettings) {
@@ -212,6 +223,7 @@ public final class Vedette: Sendable {
     /// Runs everything until `stop`; then nothing new is scraped or decided, and pages under way may end.
     public func run() async {
         manager.use(discovery(settings.withLock { $0 }))
+        await remote.update(to: settings.withLock { $0 })
         await scheduler.update(to: settings.withLock { $0.groups }, at: sampleClock.now())
         await withTaskGroup(of: Void.self) { pages in
             pages.addTask { [self] in await dispatcher.run() }
@@ -224,8 +236,10 @@ public final class Vedette: Sendable {
                 work.addTask { [self] in await scheduler.run(sampleClock) }
                 work.addTask { [self] in await rollback.run() }
                 work.addTask { [self] in await links.run() }
+                work.addTask { [self] in await remote.run() }
                 work.addTask { [self] in await child.run() }
                 work.addTask { [self] in await keepUp() }
+                work.addTask { [self] in await keepStore() }
                 work.addTask { [self] in await replayLog() }
                 isReady.withLock { $0 = true }
                 for await _ in stopping.stream {}
@@ -277,9 +291,30 @@ public final class Vedette: Sendable {
             if sampleClock.isToBeKept { sampleClock.keep(in: journal) }
             untilForget -= store.syncInterval
             if untilForget <= 0 {
-                store.forgetOld()
                 sampleClock.keep(in: journal)
                 untilForget = SampleClock.keptEvery
+            }
+        }
+    }
+
+    /// Cuts and compacts blocks and lets old samples go, and tells what goes wrong with it.
+    private func keepStore() async {
+        var told: Set<SetAsideBlock> = []
+        while true {
+            for block in store.setAside where told.insert(block).inserted {
+                log.write(
+                    LogEvent(
+                        .error, "block-set-aside",
+                        "the block \(block.name) is not served, the others are: \(block.reason)",
+                        [("block", block.name)]))
+            }
+            // Cancelled: the daemon ends.
+            do { try await world.clock.sleep(for: SeriesStore.upkeepInterval) } catch { return }
+            await world.runLong("vedette-storage") { [store] in store.maintain() }
+            if let problem = store.takeProblem() {
+                log.write(
+                    LogEvent(
+                        .error, "blocks-failed", "\(problem); samples stay in the head and the log until it is done"))
             }
         }
     }
@@ -333,6 +368,9 @@ public final class Vedette: Sendable {
         context.storage = store
         context.exposedChecks = { [self] in settings.withLock { $0.exposedChecks } }
         context.allowsAdmin = options.allowsAdmin
+        context.receiver = { [self] in
+            options.takesRemoteWrite || settings.withLock { $0.web.takesRemoteWrite } ? receiver : nil
+        }
         context.routePrefix = options.routePrefix
         context.runtime = { [self] in runtimeFacts() }
         if options.hostsWorkloads, !settings.withLock({ $0.workloads.isEmpty }) {
@@ -346,7 +384,7 @@ public final class Vedette: Sendable {
         (facts.isReloadGood, facts.reloadedAt) = reload.withLock { ($0.isGood, $0.at) }
         facts.corruptions = journal.recovery.damagedRecords + store.replay.report.repairs.count
         facts.corruptions += journal.figures.lostEntries
-        facts.retention = DurationText.format(settings.withLock { $0.storage.maximumAge })
+        facts.retention = DurationText.format(settings.withLock { $0.storage.retention })
         facts.threads = ProcessFigures.threads(files: world.files)
         facts.processors = processorCount()
         facts.hostname = ProcessFigures.hostname(files: world.files)
@@ -360,7 +398,7 @@ public final class Vedette: Sendable {
         let sources: [any MetricsSource] =
             [
                 store, journal, scrapeFigures, manager, scheduler, rollback, child, dispatcher, links, access,
-                hardships, sampleClock,
+                hardships, sampleClock, remote, receiver,
             ] + server.withLock { $0.map { [$0] } ?? [] } + (certificates.map { [$0] } ?? [])
         let reload = reload.withLock { $0 }
         return sources.flatMap { $0.metrics() } + [

@@ -15,6 +15,9 @@ public struct World: Sendable {
     public var transport: any HTTPTransport
     /// The way to the workloads' process, apart from that of the pages: what hangs there holds up nothing else.
     public var workloads: any HTTPTransport
+    /// The way to remote stores and query servers, made when there is one, and threads for what is sent there: it may
+    /// be much, and slow.
+    public var remote: @Sendable () -> (transport: any HTTPTransport, executor: ThreadPoolExecutor?)
     /// Starts programs: the commands of rollbacks, and the workloads.
     public var processes: any Processes
     /// Opens a Redis server.
@@ -66,6 +69,7 @@ public struct World: Sendable {
     ) {
         (self.clock, self.files, self.transport, self.log) = (clock, files, transport, log)
         (self.workloads, self.processes, self.redis) = (workloads, processes, redis)
+        remote = { (workloads, nil) }
         (self.seed, self.loopCount, self.driveLoop) = (seed, loopCount, driveLoop)
     }
 
@@ -97,6 +101,7 @@ public struct World: Sendable {
                 }
             }
         }
+        world.remote = { (CurlTransport(clock: clock), ThreadPoolExecutor(count: 1, name: "vedette-remote")) }
         world.reckoner = ThreadPoolExecutor(count: 1, name: "vedette-login")
         world.workers = WorkPool(helpers: processorCount() - 1, name: "vedette-query")
         world.variables = environmentVariable

@@ -72,29 +72,6 @@ final class Mutexed<Value: Sendable>: Sendable {
     init(_ value: Value) { self.value = Mutex(value) }
 }
 
-/// The token of one `oauth2`, kept until it runs out.
-final class OAuth2Tokens: Sendable {
-    let settings: OAuth2Settings
-    private let timeout: Milliseconds
-    private let kept = Mutex<(token: String, until: Timestamp)?>(nil)
-
-    init(_ settings: OAuth2Settings, timeout: Milliseconds) { (self.settings, self.timeout) = (settings, timeout) }
-
-    /// The value of `Authorization`, asked for when none is kept.
-    func token(
-        _ transport: any HTTPTransport, _ files: Secret.FileReader, now: Timestamp
-    ) async throws -> (token: String, isFresh: Bool) {
-        if let kept = kept.withLock({ $0 }), now < kept.until { return (kept.token, false) }
-        let response = try await transport.send(settings.request(timeout: timeout, reading: files))
-        let (token, lifetime) = try settings.token(status: response.status, body: response.body)
-        kept.withLock { $0 = (token, now + lifetime) }
-        return (token, true)
-    }
-
-    /// The token is not taken any more.
-    func forget() { kept.withLock { $0 = nil } }
-}
-
 extension SettingsMap {
     /// `http_config`, nil when it is not given.
     func takeHTTPConfig() throws(SettingsError) -> HTTPClientSettings? {

@@ -270,7 +270,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         if decidedAlerts >= 1000, outbox.entries.isEmpty {
             // What a thousand alerts were told with is garbage now.
             decidedAlerts = 0
-            releaseFreedMemory()
+            releaseAfterBurst()
         }
         let pages = due.entries.map { entry in
             var page = Page(entry.notification, key: entry.id)

@@ -81,22 +81,13 @@ enum Sending {
         }
     }
 
-    /// A request with its token, if it needs one; a token that is not taken is asked for anew, once.
+    /// A request with its token, if it needs one.
     private static func send(
         _ request: HTTPRequest, _ tokens: OAuth2Tokens?, _ transport: any HTTPTransport,
         _ files: @escaping Secret.FileReader, _ now: () -> Timestamp
     ) async throws -> HTTPResponse {
         guard let tokens else { return try await transport.send(request) }
-        let (token, isFresh) = try await tokens.token(transport, files, now: now())
-        var authorized = request
-        authorized.headers.append(HTTPHeader("Authorization", token))
-        let response = try await transport.send(authorized)
-        guard response.status == 401, !isFresh else { return response }
-        tokens.forget()
-        authorized.headers.removeLast()
-        authorized.headers.append(
-            HTTPHeader("Authorization", try await tokens.token(transport, files, now: now()).token))
-        return try await transport.send(authorized)
+        return try await tokens.send(request, over: transport, reading: files, now: now)
     }
 
     /// Cuts secrets out of what a receiver or a library says.

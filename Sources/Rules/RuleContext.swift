@@ -6,6 +6,9 @@ public import Query
 public struct RuleContext: Sendable {
     /// Evaluates their expressions.
     public var engine: QueryEngine
+    /// Evaluates the expressions of groups that name a `query_source`, found by its name; nil: those are evaluated like
+    /// all others, as tests of rules do.
+    public var sources: (@Sendable (_ name: String) -> (any ExpressionSource)?)?
     /// Takes the series of recording rules, `ALERTS` and `ALERTS_FOR_STATE`.
     public var samples: any SampleSink
     /// Is told of alerts.
@@ -27,6 +30,9 @@ public struct RuleContext: Sendable {
     public var externalLabels = Labels()
     /// Where this daemon is reached, without a slash at the end.
     public var externalURL = ""
+
+    /// Whether `query` in templates may ask the engine: not where the expression was evaluated elsewhere.
+    var queriesInTemplates = true
 
     /// What groups cannot do without.
     public init(engine: QueryEngine, samples: any SampleSink, alerts: any AlertSink) {

@@ -40,6 +40,8 @@ public struct GroupDefinition: Sendable, Hashable {
     public var limit: Int
     /// How far behind the moment of evaluation queries look; nil: the global offset.
     public var queryOffset: Milliseconds?
+    /// The server that evaluates its recording and alerting rules, by its name or address; nil: our own store.
+    public var querySource: String?
     /// In the order of the file.
     public var rules: [RuleDefinition]
     /// Where it stands.

@@ -56,6 +56,9 @@ extension RuleFile {
 }
 
 extension GroupDefinition {
+    /// What a group says that is evaluated over our own store, whatever holds for others.
+    public static let localSource = "local"
+
     init(_ map: SettingsMap, file: String, _ files: (any FileSystem)?) throws(SettingsError) {
         self.file = file
         location = map.location
@@ -65,11 +68,16 @@ extension GroupDefinition {
         if interval == 0 { interval = nil }
         queryOffset = try map.takeDuration("query_offset")
         limit = try map.take("limit", default: 0)
+        querySource = try map.take("query_source")
         let labels = try map.take("labels", default: [String: String]())
         try checkLabelNames(labels, in: map)
         rules = []
         for rule in try map.takeMaps("rules") {
             if rule.has("drift") {
+                guard querySource == nil || querySource == GroupDefinition.localSource else {
+                    throw rule.error(
+                        "drift", "drift is judged over our own store; move the rule to a group without query_source")
+                }
                 rules.append(try RuleDefinition(drift: rule, under: labels, interval: interval, files: files))
             } else {
                 rules.append(try RuleDefinition(rule, under: labels))

@@ -91,11 +91,14 @@ actor RuleGroup {
         let start = clock.uptimeNanoseconds()
         var begin = start
         var sights: [TriggerReading] = []
+        // A server that does not answer one rule is not asked for the others: each would take as long again.
+        var silence: RuleFailure?
         for index in rules.indices.dropLast() {
             if Task.isCancelled { break }
             figures.pulse.expect(within: patience, clock)
             do {
-                let (decision, sight) = try decide(index, at: moment, in: group)
+                let elsewhere = try await askSource(index, at: moment - group.queryOffset, &silence)
+                let (decision, sight) = try decide(index, at: moment, in: group, elsewhere)
                 if let sight { sights.append(sight) }
                 if !decision.told.isEmpty || !decision.changes.isEmpty {
                     // One call: after a crash both are known or neither. And before the samples: a sample at a moment
@@ -145,19 +148,53 @@ actor RuleGroup {
         write(decision.samples, of: index, at: moment - group.queryOffset)
     }
 
-    /// Evaluates a rule's expression and takes its alerts one step further; of a trigger also what it sees.
+    /// The value of a rule's expression on the server that the group names; nil: it is for the engine to evaluate.
+    private func askSource(
+        _ index: Int, at moment: Timestamp, _ silence: inout RuleFailure?
+    ) async throws(RuleFailure) -> [VectorSample]? {
+        let rule = rules[index].definition
+        guard let name = definition.querySource, name != GroupDefinition.localSource, let sources = context.sources,
+            rule.kind == .recording || rule.kind == .alerting
+        else { return nil }
+        if let silence { throw silence }
+        guard let source = sources(name) else {
+            throw RuleFailure(description: "query_source '\(name)' is none of query_sources")
+        }
+        do throws(ExpressionSourceError) {
+            return try await source.instant(rule.expression.text, at: moment).map {
+                VectorSample(labels: $0.labels, timestamp: moment, value: $0.value)
+            }
+        } catch {
+            if error.isOfServer {
+                silence = RuleFailure(description: "\(error.reason); not asked again in this evaluation")
+            }
+            throw RuleFailure(description: error.reason, isCancellation: error.kind == .cancelled)
+        }
+    }
+
+    private func evaluated(_ index: Int, at moment: Timestamp) throws(RuleFailure) -> [VectorSample] {
+        do {
+            return try context.engine.instant(rules[index].definition.expression, at: moment).value.ruleSamples
+        } catch {
+            throw RuleFailure(description: error.description, isCancellation: error == .cancelled)
+        }
+    }
+
+    /// Evaluates a rule's expression, unless that was done elsewhere, and takes its alerts one step further; of a
+    /// trigger also what it sees.
     private func decide(
-        _ index: Int, at moment: Timestamp, in group: RuleGroupIdentity
+        _ index: Int, at moment: Timestamp, in group: RuleGroupIdentity, _ elsewhere: [VectorSample]?
     ) throws(RuleFailure) -> (AlertDecision, TriggerReading?) {
         if let drift = rules[index].definition.drift {
             return (try rules[index].drift(by: drift, at: moment, in: group, context), nil)
         }
+        var context = context
+        context.queriesInTemplates = elsewhere == nil
         let result: [VectorSample]
-        do {
-            result = try context.engine.instant(rules[index].definition.expression, at: moment - group.queryOffset)
-                .value.ruleSamples
-        } catch {
-            throw RuleFailure(description: error.description, isCancellation: error == .cancelled)
+        if let elsewhere {
+            result = elsewhere
+        } else {
+            result = try evaluated(index, at: moment - group.queryOffset)
         }
         var decision = AlertDecision()
         var sight: TriggerReading?

@@ -191,7 +191,12 @@ struct RuleState {
         environment.externalURL = context.externalURL
         environment.now = now.seconds
         let engine = context.engine
-        environment.query = { text throws(TemplateFailure) in try samples(of: text, at: now, engine) }
+        let isLocal = context.queriesInTemplates
+        environment.query = { text throws(TemplateFailure) in
+            // Our own store would answer, with nothing.
+            guard isLocal else { throw TemplateFailure("query is not offered in a group with query_source") }
+            return try samples(of: text, at: now, engine)
+        }
         for sample in result {
             let data =
                 isPlain

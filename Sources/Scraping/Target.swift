@@ -50,6 +50,9 @@ public struct Target: Sendable, Hashable {
         }
     }
 
+    /// How this process names itself to what it scrapes, unlike every other one: what scrapes itself is told apart.
+    public static let agent = "Vedette (\(String(UInt64.random(in: .min ... .max), radix: 16)))"
+
     /// Where in the interval its slot lies: stable, and spread over all targets.
     var phase: Milliseconds {
         var hash = FNV1a()
@@ -62,7 +65,7 @@ public struct Target: Sendable, Hashable {
     func request(reading read: Secret.FileReader) throws -> HTTPRequest {
         var request = HTTPRequest(
             url: address, timeout: timeout, maximumResponseBytes: bodyLimit, unixSocket: unixSocket)
-        request.headers = [HTTPHeader("User-Agent", "Vedette")]
+        request.headers = [HTTPHeader("User-Agent", Target.agent)]
         switch kind {
         case .metrics(let page):
             request.headers.append(HTTPHeader("Accept", ScrapeProtocol.accept(page.protocols, escaping: page.escaping)))

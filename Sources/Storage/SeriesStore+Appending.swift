@@ -29,14 +29,16 @@ extension SeriesStore: SampleSink {
     public func append(_ batch: borrowing SampleBatch) -> AppendOutcome {
         var outcome = AppendOutcome()
         guard batch.count > 0 else { return outcome }
+        var late = SampleBatch(timestamp: batch.timestamp)
         let latest = clock.now().milliseconds + settings.maximumAhead
         outcome.isLogged = write(batch, latest: latest)
         let (references, values, times) = (batch.references, batch.values, batch.timestamps)
         head.withLock { head in
             head.append(
                 references.span, values.span, times.span, at: batch.timestamp.milliseconds, latest: latest,
-                outcome: &outcome)
+                outcome: &outcome, late: &late)
         }
+        if late.count > 0 { outcome.isLogged = logLate(late) && outcome.isLogged }
         figures.stored.add(outcome.stored)
         figures.duplicates.add(outcome.duplicates)
         figures.outOfOrder.add(outcome.outOfOrder)
@@ -49,8 +51,33 @@ extension SeriesStore: SampleSink {
         log.withLock { log in
             guard writePending(&log) else { return false }
             SeriesStore.encodeSamples(batch, latest: latest, into: &log.record)
-            return attempt(&log) { (log) throws(FileError) in try log.writer.write(log.record) }
+            let newest = batch.timestamps.max() ?? batch.timestamp.milliseconds
+            return attempt(&log) { (log) throws(FileError) in
+                try log.writer.write(log.record)
+                // What is refused for being too far ahead does not keep the segment.
+                log.note(min(newest, latest), in: log.writer.segment)
+            }
         }
+    }
+
+    /// Late samples have a log of their own, `wbl`, since in that of the others they are passed over when it is read.
+    func logLate(_ batch: borrowing SampleBatch) -> Bool {
+        log.withLock { log in
+            guard writePending(&log) else { return false }
+            SeriesStore.encodeSamples(batch, into: &log.record)
+            figures.late.add(batch.count)
+            return attempt(&log) { (log) throws(FileError) in
+                if log.late == nil { try beginLateLog(&log) }
+                try log.late?.write(log.record)
+                log.lateSegment = log.late?.segment ?? log.lateSegment
+            }
+        }
+    }
+
+    func beginLateLog(_ log: inout LogState) throws(FileError) {
+        try files.createDirectory("\(directory)/wbl")
+        log.late = try LogWriter(directory: "\(directory)/wbl", files: files, segment: log.lateSegment + 1)
+        log.lateSegment += 1
     }
 
     /// Writes the series that the log does not know yet; all of them after it was broken.
@@ -87,7 +114,7 @@ extension SeriesStore: SampleSink {
         head.withLock { head in
             head.index.slots.map { slot in
                 (Head.reference(slot, head.series[Int(slot)].generation), head.labels(at: Int(slot)))
-            } + head.aliasedSlots.map { ($0.reference, head.labels(at: Int($0.slot))) }
+            } + (head.aliasedSlots + head.foreignSlots).map { ($0.reference, head.labels(at: Int($0.slot))) }
         }
     }
 

@@ -3,51 +3,63 @@ public import Model
 internal import Synchronization
 
 extension SeriesStore {
-    /// Removes log segments whose every sample is older than `time`. Their series go into `checkpoint.NNNNNNNN` first,
-    /// as Prometheus has it, so that a reader knows the references of the segments that stay.
+    /// Removes log segments whose every sample is older than `time`. Their series, and the exemplars that are not as
+    /// old, go into `checkpoint.NNNNNNNN` first, as Prometheus has it, so that a reader knows the references of the
+    /// segments that stay.
     func forgetSegments(before time: Int64) {
         let wal = "\(directory)/wal"
-        let current = log.withLock { $0.writer.segment }
+        let (current, newest) = log.withLock { ($0.writer.segment, $0.newest) }
         do throws(FileError) {
             let names = try files.list(wal)
+            let needed = oldestSegmentNeeded() ?? current
             var last: Int?
             for name in names {
-                guard let number = Int(name), name.count == 8, number < current - 1 else { continue }
-                // A segment's newest sample is about as old as its last write.
-                guard let changed = try files.attributes(of: "\(wal)/\(name)")?.modified, changed.milliseconds < time
-                else { break }
+                guard let number = Int(name), name.count == 8 else { continue }
+                guard number < min(current, needed), newest[number] ?? .min < time else { break }
                 last = number
             }
             guard let last else { return }
-            try writeCheckpoint(through: last, in: wal)
+            noteLostSegments(below: last + 1)
+            try writeCheckpoint(through: last, in: wal, since: time)
             for name in names {
                 let number = name.hasPrefix("checkpoint.") ? Int(name.dropFirst(11)) : Int(name)
                 guard let number, name.hasPrefix("checkpoint.") ? number < last : number <= last else { continue }
-                try removeTree("\(wal)/\(name)")
+                try files.removeTree("\(wal)/\(name)")
             }
+            log.withLock { log in log.newest = log.newest.filter { $0.key > last } }
+            // Nothing of another writer is left.
+            if last >= firstSegment - 1 { head.withLock { $0.foreign = [:] } }
             figures.checkpoints.add()
         } catch {
             figures.logFailures.add()
         }
     }
 
-    private func writeCheckpoint(through segment: Int, in wal: String) throws(FileError) {
+    private func writeCheckpoint(through segment: Int, in wal: String, since time: Int64) throws(FileError) {
         let name = "\(wal)/checkpoint.\(LogFormat.segmentName(segment))"
-        if try files.attributes(of: name + ".tmp") != nil { try removeTree(name + ".tmp") }
+        if try files.attributes(of: name + ".tmp") != nil { try files.removeTree(name + ".tmp") }
         try files.createDirectory(name + ".tmp")
         var writer = try LogWriter(directory: name + ".tmp", files: files, segment: 0)
         var record: [UInt8] = []
         try SeriesStore.writeSeries(allSeries(), to: &writer, record: &record)
+        let exemplars = exemplarRing.withLock { $0.all(since: Timestamp(milliseconds: time)) }
+        let known = head.withLock { head in
+            exemplars.compactMap { series, exemplar in
+                head.find(series, hash: SeriesIndex.hash(series)).map {
+                    SeriesExemplar(reference: $0, series: series, exemplar: exemplar)
+                }
+            }
+        }
+        var rest = known[...]
+        while !rest.isEmpty {
+            SeriesStore.encodeExemplars(Array(rest.prefix(4096)), into: &record)
+            try writer.write(record)
+            rest = rest.dropFirst(4096)
+        }
         try writer.currentFile.synchronize()
+        try files.synchronize(directory: name + ".tmp")
         try files.rename(name + ".tmp", to: name)
         try files.synchronize(directory: wal)
-    }
-
-    private func removeTree(_ path: String) throws(FileError) {
-        if try files.attributes(of: path)?.isDirectory ?? false {
-            for name in try files.list(path) { try removeTree("\(path)/\(name)") }
-        }
-        try files.remove(path)
     }
 }
 
@@ -92,6 +104,16 @@ extension SeriesStore: MetricsSource {
                 "exemplars_unlogged_total", "Exemplars in memory alone: the disk refused the log.",
                 figures.unloggedExemplars.value
             ),
+            ("samples_late_total", "Samples stored though newer ones of their series were there.", figures.late.value),
+            ("head_cuts_total", "Blocks cut from the head.", figures.cuts.value),
+            ("compactions_total", "Blocks made of other blocks.", figures.compactions.value),
+            (
+                "block_failures_total", "Cuts, compactions and removals of blocks that failed.",
+                figures.blockFailures.value
+            ),
+            ("blocks_removed_total", "Blocks removed by age or size.", figures.blocksRemoved.value),
+            ("chunks_stored_total", "Closed chunks written to chunks_head.", figures.storedChunks.value),
+            ("chunk_store_failures_total", "Writes to chunks_head that the disk refused.", figures.chunkFailures.value),
             ("deletions_total", "Deletions of samples, counted by series.", figures.deletions.value),
             (
                 "log_write_failures_total", "Writes and syncs of the log that the disk refused.",
@@ -99,16 +121,25 @@ extension SeriesStore: MetricsSource {
             ),
             ("log_syncs_total", "Syncs of the log to the disk.", figures.syncs.value),
             (
+                "log_segments_lost_total",
+                "Segments of the log let go, at the bound, before all who send them on had read them.",
+                holds.lost.value
+            ),
+            (
                 "log_checkpoints_total", "Checkpoints written before old segments were removed.",
                 figures.checkpoints.value
             ),
         ]
+        let blocks = shelf.blocks
         let gauges: [(String, String, Int)] = [
+            ("blocks", "Blocks that are served.", blocks.count),
+            ("blocks_set_aside", "Blocks that cannot be read and are not served.", shelf.setAside.count),
+            ("blocks_bytes", "Bytes of the blocks that are served.", blocks.reduce(0) { $0 + $1.bytes }),
             ("series", "Series in memory.", series),
             ("exemplars", "Exemplars in memory.", exemplars),
             ("exemplars_limit", "The newest so many exemplars are kept.", settings.maximumExemplars),
             ("series_limit", "Series beyond this many are refused.", settings.maximumSeries),
-            ("chunks", "Closed chunks in memory.", chunks),
+            ("chunks", "Closed chunks of the head, in memory or in chunks_head.", chunks),
             ("head_bytes", "Bytes of chunks in memory.", bytes),
             ("label_bytes", "Bytes of label names and values in memory.", labels),
             (

@@ -6,22 +6,54 @@ extension SeriesStore {
     /// Deletes the samples in `[from, through]` of the series that fulfil all matchers; answers of how many series.
     /// They are out of sight at once, and in the log before that; a series' later samples stay, and those to come.
     ///
+    /// In blocks it is a file beside each of them, durable before this returns.
+    ///
     /// No checkpoint needs to keep a deletion: what it deletes was logged before it, and segments go oldest first.
     @discardableResult
     public func delete(_ matchers: [Matcher], from: Timestamp, through: Timestamp) throws(StorageError) -> Int {
+        try upkeep.withLock { _ throws(StorageError) -> Int in
+            let inHead = try deleteInHead(matchers, from: from, through: through)
+            var inBlocks = 0
+            for block in shelf.blocks where block.overlaps(from.milliseconds, through.milliseconds) {
+                do throws(BlockDefect) {
+                    inBlocks = max(
+                        inBlocks,
+                        try block.delete(
+                            matchers, from: from.milliseconds, through: through.milliseconds, files))
+                } catch {
+                    throw .block(error.text)
+                }
+            }
+            return max(inHead, inBlocks)
+        }
+    }
+
+    private func deleteInHead(_ matchers: [Matcher], from: Timestamp, through: Timestamp) throws(StorageError) -> Int {
         let count = try log.withLock { (log) throws(StorageError) -> Int in
             // Until then older samples lie in another head. Under the log's lock, since the heads change places there.
             guard replay.state == .done else { throw .replaying }
             let range = (from: from.milliseconds, through: through.milliseconds)
-            let stones = head.withLock { $0.tombstones(for: matchers, from: range.from, through: range.through) }
-            guard !stones.isEmpty else { return 0 }
+            let (stones, late) = head.withLock { head in
+                (
+                    head.tombstones(for: matchers, from: range.from, through: range.through),
+                    head.lateSlots(matchers, from: range.from, through: range.through)
+                )
+            }
+            guard !stones.isEmpty || !late.isEmpty else { return 0 }
             guard writePending(&log) else { throw .logRefused }
+            if !late.isEmpty {
+                head.withLock { head in
+                    for slot in late { head.removeLate(after: range.from - 1, through: range.through, of: slot) }
+                }
+                guard attempt(&log, { (log) throws(FileError) in try rewriteLate(&log) }) else { throw .logRefused }
+            }
+            guard !stones.isEmpty else { return late.count }
             let isLogged = attempt(&log) { (log) throws(FileError) in
                 try SeriesStore.writeTombstones(stones, to: &log.writer, record: &log.record)
             }
             guard isLogged else { throw .logRefused }
             head.withLock { head in for stone in stones { head.bury(stone) } }
-            return stones.count
+            return max(stones.count, late.count)
         }
         figures.deletions.add(count)
         // Who deletes wants it deleted after a loss of power too.
@@ -29,9 +61,20 @@ extension SeriesStore {
         return count
     }
 
-    /// Gives back the memory of closed chunks without a sample left; answers how many.
+    /// Gives back the memory of closed chunks without a sample left, and writes blocks with deletions anew without what
+    /// was deleted; answers of how many chunks and blocks.
     @discardableResult
-    public func cleanTombstones() -> Int { head.withLock { $0.removeBuried() } }
+    public func cleanTombstones() throws(StorageError) -> Int {
+        let chunks = head.withLock { $0.removeBuried() }
+        return try upkeep.withLock { _ throws(StorageError) -> Int in
+            var cleaned = 0
+            for block in shelf.blocks where !block.tombstones.isEmpty {
+                do throws(BlockDefect) { try rewrite([block]) } catch { throw .block(error.text) }
+                cleaned += 1
+            }
+            return chunks + cleaned
+        }
+    }
 
     /// Tombstones in records of at most about a mebibyte.
     private static func writeTombstones(

@@ -2,29 +2,147 @@ public import Basics
 public import Model
 internal import Synchronization
 
-extension SeriesStore: SampleSource {
-    /// One series as it was found under the lock: its closed chunks, and a copy of the open one.
-    struct Found {
+/// One series in the head as it was found under the lock: its closed chunks, a copy of the open one, late samples.
+struct HeadPart {
+    var closed: [ClosedChunk] = []
+    var open: [UInt8] = []
+    var openCount = 0
+    var newest: Sample?
+    /// Times that were deleted, and yet may be in the chunks.
+    var deleted: [ClosedRange<Int64>] = []
+    var late: LateSamples?
+
+    /// How many samples it has at the most.
+    var bound: Int {
+        newest == nil ? closed.reduce(openCount + (late?.times.count ?? 0)) { $0 + Int($1.sampleCount) } : 1
+    }
+}
+
+/// Holds the head's chunks in memory while somebody reads them.
+final class HeadReading: Sendable {
+    private let store: SeriesStore
+    /// Of a store whose `beginReading` was called.
+    init(_ store: SeriesStore) { self.store = store }
+    deinit { store.head.withLock { $0.endReading() } }
+}
+
+/// What a selection found: the series in the head and in blocks, to be decoded one by one.
+struct FoundSeries: SelectedSeries {
+    struct One {
         var labels: Labels
-        var closed: [ClosedChunk]
-        var open: [UInt8]
-        var openCount: Int
-        var newest: Sample?
-        /// Times that were deleted, and yet may be in the chunks.
-        var deleted: [ClosedRange<Int64>] = []
+        var head: HeadPart?
+        var parts: [(block: Int, id: UInt32, chunks: [ChunkPlace])] = []
     }
 
-    /// See `SampleSource`. The lock is held while chunks are listed and open ones copied; decoding is outside of it.
-    public func select(
+    let after: Int64, through: Int64
+    let reading: Reading
+    let directory: String
+    let headFiles: [Int: any File]
+    let blocks: [Block]
+    let tombstones: [[UInt32: [ClosedRange<Int64>]]]
+    let token: HeadReading
+    let series: [One]
+    private static let usualSamples = 120
+
+    var count: Int { series.count }
+    func labels(of index: Int) -> Labels { series[index].labels }
+
+    func bound(of index: Int) -> Int {
+        let one = series[index]
+        if reading == .newest { return 1 }
+        return one.parts.reduce(one.head?.bound ?? 0) { $0 + $1.chunks.count * FoundSeries.usualSamples }
+    }
+
+    func columns(of index: Int) throws(SourceError) -> SeriesColumns {
+        let one = series[index]
+        var gatherer = ColumnGatherer()
+        gatherer.reserve(bound(of: index))
+        for part in one.parts {
+            let gone = tombstones[part.block][part.id] ?? []
+            do throws(BlockDefect) {
+                try gatherer.add(part.chunks, of: blocks[part.block], after: after, through: through, without: gone)
+            } catch {
+                // The block is not served any more; the rest is.
+                blocks[part.block].report(error)
+            }
+        }
+        if let head = one.head {
+            do throws(BlockDefect) {
+                try gatherer.add(head, after: after, through: through, directory: directory, headFiles)
+            } catch {
+                throw .unavailable(error.text)
+            }
+        }
+        gatherer.settle()
+        if reading == .newest, let time = gatherer.times.last, let value = gatherer.values.last {
+            return SeriesColumns(labels: one.labels, times: [time], values: [value])
+        }
+        return SeriesColumns(labels: one.labels, times: gatherer.times, values: gatherer.values)
+    }
+}
+
+extension ColumnGatherer {
+    /// The chunks of a series in a block. Chunks of native histograms are passed over.
+    mutating func add(
+        _ places: [ChunkPlace], of block: Block, after: Int64, through: Int64, without gone: [ClosedRange<Int64>]
+    ) throws(BlockDefect) {
+        for range in readableRuns(places) {
+            let run = try block.read(range)
+            for chunk in run.chunks where chunk.encoding == BlockFormat.xor {
+                add(run.bytes, chunk.data, after: after, through: through, without: gone)
+            }
+        }
+    }
+
+    mutating func add(
+        _ head: HeadPart, after: Int64, through: Int64, directory: String, _ files: [Int: any File]
+    ) throws(BlockDefect) {
+        if let newest = head.newest { return add([newest.timestamp.milliseconds], [newest.value]) }
+        for chunk in head.closed {
+            if let place = chunk.storedPlace {
+                guard let file = files[Int(place >> 32)] else { continue }
+                let (bytes, data) = try HeadChunkFiles.read(chunk, in: file, directory: directory)
+                add(bytes, data, after: after, through: through, without: head.deleted)
+            } else if let bytes = unsafe chunk.bytes {
+                unsafe add(
+                    bytes, Int(chunk.byteCount), samples: Int(chunk.sampleCount), after: after, through: through,
+                    without: head.deleted)
+            }
+        }
+        unsafe head.open.withUnsafeBufferPointer { bytes in
+            guard !bytes.isEmpty, let base = bytes.baseAddress else { return }
+            // An open chunk does not tell its number of samples yet.
+            unsafe add(
+                base, bytes.count - ChunkArena.slack, samples: head.openCount, after: after, through: through,
+                without: head.deleted)
+        }
+        if let late = head.late {
+            let range = late.indices(after: after, through: through)
+            add(late.times[range], late.values[range])
+        }
+    }
+}
+
+extension SeriesStore: SampleSource {
+    /// See `SampleSource`. The lock is held while the head's chunks are listed and open ones copied; blocks are read
+    /// and everything is decoded outside of it.
+    public func find(
         _ matchers: [Matcher], after: Timestamp, through: Timestamp, reading: Reading, limits: ReadLimits
-    ) throws(SourceError) -> [SeriesColumns] {
+    ) throws(SourceError) -> any SelectedSeries {
+        try findSeries(matchers, after: after, through: through, reading: reading, limits: limits)
+    }
+
+    func findSeries(
+        _ matchers: [Matcher], after: Timestamp, through: Timestamp, reading: Reading, limits: ReadLimits
+    ) throws(SourceError) -> FoundSeries {
         let (from, to) = (after.milliseconds, through.milliseconds)
-        let found = head.withLock { head -> Result<[Found], SourceError> in
+        // The head first: what is cut from it meanwhile is found twice, and not missed.
+        let found = head.withLock { head -> Result<[FoundSeries.One], SourceError> in
             let slots = head.index.select(matchers)
-            var found: [Found] = []
+            var found: [FoundSeries.One] = []
             for slot in slots.map(Int.init) {
-                if let one = SeriesStore.find(slot, in: head, after: from, through: to, reading: reading) {
-                    found.append(one)
+                if let part = head.part(slot, after: from, through: to, reading: reading) {
+                    found.append(FoundSeries.One(labels: head.labels(at: slot), head: part))
                 }
                 if found.count > limits.series {
                     return .failure(.tooManySeries(limit: limits.series, selector: SeriesStore.text(matchers)))
@@ -33,15 +151,50 @@ extension SeriesStore: SampleSource {
             head.beginReading()
             return .success(found)
         }
-        let series = try found.get()
-        defer { head.withLock { $0.endReading() } }
-        var result: [SeriesColumns] = []
-        result.reserveCapacity(series.count)
-        var samples = 0
-        for one in series {
-            guard let columns = SeriesStore.decode(one, after: from, through: to, newestOnly: reading == .newest) else {
-                continue
+        var series = try found.get()
+        let token = HeadReading(self)
+        let headFiles = chunkFiles.open
+        let blocks = shelf.blocks.filter { $0.overlaps(from == .max ? from : from + 1, to) }
+        var places: [Labels: Int] = [:]
+        if !blocks.isEmpty {
+            places.reserveCapacity(series.count)
+            for (place, one) in series.enumerated() { places[one.labels] = place }
+        }
+        var isTooMany = false
+        for (number, block) in blocks.enumerated() {
+            do throws(BlockDefect) {
+                try block.index.eachSeries(try block.index.select(matchers), from: from + 1, through: to) {
+                    id, labels, chunks throws(BlockDefect) in
+                    if let place = places[labels] {
+                        series[place].parts.append((number, id, chunks))
+                    } else {
+                        places[labels] = series.count
+                        series.append(FoundSeries.One(labels: labels, head: nil, parts: [(number, id, chunks)]))
+                    }
+                    isTooMany = series.count > limits.series
+                    return !isTooMany
+                }
+            } catch {
+                block.report(error)
             }
+            if isTooMany { throw .tooManySeries(limit: limits.series, selector: SeriesStore.text(matchers)) }
+        }
+        return FoundSeries(
+            after: from, through: to, reading: reading, directory: directory, headFiles: headFiles, blocks: blocks,
+            tombstones: blocks.map(\.tombstones), token: token, series: series)
+    }
+
+    /// See `SampleSource`.
+    public func select(
+        _ matchers: [Matcher], after: Timestamp, through: Timestamp, reading: Reading, limits: ReadLimits
+    ) throws(SourceError) -> [SeriesColumns] {
+        let found = try findSeries(matchers, after: after, through: through, reading: reading, limits: limits)
+        var result: [SeriesColumns] = []
+        result.reserveCapacity(found.count)
+        var samples = 0
+        for index in 0..<found.count {
+            let columns = try found.columns(of: index)
+            guard !columns.times.isEmpty else { continue }
             samples += columns.times.count
             guard samples <= limits.samples else {
                 throw .tooManySamples(limit: limits.samples, selector: SeriesStore.text(matchers))
@@ -51,69 +204,21 @@ extension SeriesStore: SampleSource {
         return result
     }
 
-    static func find(
-        _ slot: Int, in head: borrowing Head, after: Int64, through: Int64, reading: Reading
-    ) -> Found? {
-        let entry = head.series[slot]
-        let deleted = head.deleted[slot]
-        if reading == .newest, entry.lastTime <= through, !deleted.holds(entry.lastTime) {
-            guard entry.lastTime > after else { return nil }
-            let newest = Sample(Timestamp(milliseconds: entry.lastTime), entry.lastValue)
-            return Found(labels: head.labels(at: slot), closed: [], open: [], openCount: 0, newest: newest)
-        }
-        let closed = entry.firstClosed == 0 ? [] : head.closedChunks(of: slot, after: after, through: through)
-        var open: [UInt8] = []
-        if !entry.open.isEmpty, entry.open.firstTime <= through, entry.lastTime > after,
-            let bytes = unsafe entry.open.bytes
-        {
-            // The slack behind the last byte is copied too: the decoder reads whole words.
-            unsafe open = Array(UnsafeBufferPointer(start: bytes, count: entry.open.byteCount + ChunkArena.slack))
-        }
-        guard !closed.isEmpty || !open.isEmpty else { return nil }
-        return Found(
-            labels: head.labels(at: slot), closed: closed, open: open, openCount: Int(entry.open.sampleCount),
-            newest: nil, deleted: deleted)
-    }
-
-    static func decode(_ found: Found, after: Int64, through: Int64, newestOnly: Bool) -> SeriesColumns? {
-        if let newest = found.newest {
-            return SeriesColumns(labels: found.labels, times: [newest.timestamp.milliseconds], values: [newest.value])
-        }
-        let capacity = found.closed.reduce(found.openCount) { $0 + Int($1.sampleCount) }
-        var times: [Int64] = []
-        var values = unsafe [Double](unsafeUninitializedCapacity: capacity) { values, written in
-            unsafe times = [Int64](unsafeUninitializedCapacity: capacity) { times, count in
-                guard let times = times.baseAddress, let values = values.baseAddress else { return }
-                // Safe: there is room for the samples of all the chunks, and none gives more than it says to hold.
-                for chunk in found.closed {
-                    let decoder = unsafe ChunkDecoder(
-                        bytes: chunk.bytes, byteCount: Int(chunk.byteCount), sampleCount: Int(chunk.sampleCount))
-                    count += unsafe decoder.copy(
-                        after: after, through: through, times: times + count, values: values + count)
-                }
-                unsafe found.open.withUnsafeBufferPointer { bytes in
-                    guard !bytes.isEmpty, let base = bytes.baseAddress else { return }
-                    let decoder = unsafe ChunkDecoder(
-                        bytes: base, byteCount: bytes.count - ChunkArena.slack, sampleCount: found.openCount)
-                    count += unsafe decoder.copy(
-                        after: after, through: through, times: times + count, values: values + count)
-                }
-            }
-            written = times.count
-        }
-        if !found.deleted.isEmpty {
-            let kept = times.indices.filter { !found.deleted.holds(times[$0]) }
-            (times, values) = (kept.map { times[$0] }, kept.map { values[$0] })
-        }
-        guard let last = times.last else { return nil }
-        if newestOnly { (times, values) = ([last], [values[values.count - 1]]) }
-        return SeriesColumns(labels: found.labels, times: times, values: values)
-    }
-
     private static func text(_ matchers: [Matcher]) -> String {
         let name = matchers.first { $0.name == Labels.nameLabel && $0.operation == .equal }
         let rest = matchers.filter { $0 != name }.map(\.description)
         return (name?.value ?? "") + (rest.isEmpty && name != nil ? "" : "{\(rest.joined(separator: ","))}")
+    }
+
+    // MARK: Series and labels
+
+    /// Walks over the blocks that overlap a time; one that cannot be read is set aside.
+    private func eachBlock(
+        _ from: Timestamp, _ through: Timestamp, _ body: (Block) throws(BlockDefect) -> Void
+    ) {
+        for block in shelf.blocks where block.overlaps(from.milliseconds, through.milliseconds) {
+            do throws(BlockDefect) { try body(block) } catch { block.report(error) }
+        }
     }
 
     private func slots(_ matchers: [[Matcher]], _ head: borrowing Head, _ from: Timestamp, _ through: Timestamp)
@@ -131,26 +236,77 @@ extension SeriesStore: SampleSource {
 
     /// See `SampleSource`.
     public func series(_ matchers: [[Matcher]], from: Timestamp, through: Timestamp) throws(SourceError) -> [Labels] {
-        head.withLock { head in
+        let inHead = head.withLock { head in
             slots(matchers, head, from, through).map { head.labels(at: $0) }
-        }.sorted()
+        }
+        var all = Set(inHead)
+        let (lower, upper) = (from.milliseconds, through.milliseconds)
+        eachBlock(from, through) { block throws(BlockDefect) in
+            var lists: [[UInt32]] = []
+            for list in matchers { lists.append(try block.index.select(list)) }
+            let ids = matchers.isEmpty ? try block.index.everything() : SortedLists.merge(lists)
+            let stones = block.tombstones
+            try block.index.eachSeries(ids, from: lower, through: upper) { id, labels, chunks throws(BlockDefect) in
+                let gone = stones[id] ?? []
+                if !chunks.allSatisfy({ gone.covers($0.firstTime, $0.lastTime) }) { all.insert(labels) }
+                return true
+            }
+        }
+        return all.sorted()
     }
 
     /// See `SampleSource`.
     public func labelNames(
         _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [String] {
-        if matchers.isEmpty { return head.withLock { $0.index.labelNames }.sorted { $0.isBefore($1) } }
-        let names = try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) }
-        return Set(names).sorted { $0.isBefore($1) }
+        var names: Set<String>
+        if matchers.isEmpty {
+            names = Set(head.withLock { $0.index.labelNames })
+            eachBlock(from, through) { names.formUnion($0.index.labelNames) }
+        } else {
+            names = Set(try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) })
+        }
+        return names.sorted { $0.isBefore($1) }
     }
 
     /// See `SampleSource`.
     public func labelValues(
         _ name: String, _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [String] {
-        if matchers.isEmpty { return head.withLock { $0.index.labelValues(name) }.sorted { $0.isBefore($1) } }
-        let values = try series(matchers, from: from, through: through).map { $0[name] }
-        return Set(values).filter { !$0.isEmpty }.sorted { $0.isBefore($1) }
+        var values: Set<String>
+        if matchers.isEmpty {
+            values = Set(head.withLock { $0.index.labelValues(name) })
+            eachBlock(from, through) { block throws(BlockDefect) in
+                values.formUnion(try block.index.labelValues(name))
+            }
+        } else {
+            values = Set(try series(matchers, from: from, through: through).map { $0[name] })
+        }
+        return values.filter { !$0.isEmpty }.sorted { $0.isBefore($1) }
+    }
+}
+
+extension Head {
+    /// What a series has in `(after, through]`; nil without anything.
+    func part(_ slot: Int, after: Int64, through: Int64, reading: Reading) -> HeadPart? {
+        let entry = series[slot]
+        let deleted = deleted[slot]
+        if reading == .newest, entry.lastTime <= through, !deleted.holds(entry.lastTime) {
+            guard entry.lastTime > after else { return nil }
+            return HeadPart(newest: Sample(Timestamp(milliseconds: entry.lastTime), entry.lastValue))
+        }
+        var part = HeadPart(deleted: deleted)
+        if entry.firstClosed != 0 { part.closed = closedChunks(of: slot, after: after, through: through) }
+        if !entry.open.isEmpty, entry.open.firstTime <= through, entry.lastTime > after,
+            let bytes = unsafe entry.open.bytes
+        {
+            // The slack behind the last byte is copied too: the decoder reads whole words.
+            unsafe part.open = Array(
+                UnsafeBufferPointer(start: bytes, count: entry.open.byteCount + ChunkArena.slack))
+            part.openCount = Int(entry.open.sampleCount)
+        }
+        if let late = late[UInt32(slot)], !late.indices(after: after, through: through).isEmpty { part.late = late }
+        guard !part.closed.isEmpty || !part.open.isEmpty || part.late != nil else { return nil }
+        return part
     }
 }

@@ -36,15 +36,25 @@ extension SeriesStore {
         progress.withLock { $0.state = .underWay }
         let older = ReplayedHead()
         var exemplars = ExemplarRing(capacity: settings.maximumExemplars)
-        let oldest = clock.now().milliseconds - settings.maximumAge
+        let cut = shelf.headCut ?? .min
+        let oldest = max(cut, clock.now().milliseconds - settings.retention)
         do throws(FileError) {
-            let replay = LogReplay(directory: "\(directory)/wal", files: files, through: firstSegment - 1)
-            let report = try older.head.withLock { (head) throws(FileError) in
-                try replay.run(into: &head, exemplars: &exemplars, oldest: oldest) { segment in
+            let (stored, repairs) = try chunkFiles.load(oldest: oldest)
+            let replay = LogReplay(
+                directory: "\(directory)/wal", files: files, through: firstSegment - 1, stored: stored,
+                lateDirectory: "\(directory)/wbl")
+            let (report, newest) = try older.head.withLock { (head) throws(FileError) in
+                head.lateWindow = settings.lateWindow
+                head.refuse(before: cut)
+                return try replay.run(into: &head, exemplars: &exemplars, oldest: oldest) { segment in
                     progress.withLock { $0.current = segment }
                 }
             }
-            progress.withLock { $0.report = report }
+            progress.withLock { progress in
+                progress.report = report
+                progress.report.repairs += repairs
+            }
+            log.withLock { $0.newest.merge(newest) { $1 } }
         } catch {
             // What was read until there counts all the same.
             progress.withLock { $0.failure = "\(error.path): \(error.reason)" }
@@ -92,10 +102,16 @@ extension Head {
             let hash = SeriesIndex.hash(labels)
             let reference = find(labels, hash: hash) ?? createUnlogged(labels, hash: hash)
             table[slot] = (other.series[slot].generation, reference)
-            let all = SeriesStore.find(slot, in: other, after: .min, through: .max, reading: .all)
-            guard let all, let columns = SeriesStore.decode(all, after: .min, through: .max, newestOnly: false) else {
-                continue
+            if let samples = other.late[UInt32(slot)] {
+                for (time, value) in zip(samples.times, samples.values) {
+                    _ = enterLate(Head.slot(reference), time, value)
+                }
             }
+            guard var all = other.part(slot, after: .min, through: .max, reading: .all) else { continue }
+            all.late = nil
+            var columns = ColumnGatherer()
+            // Its chunks are in memory: chunks are stored once the log has been read.
+            try? columns.add(all, after: .min, through: .max, directory: "", [:])
             for (time, value) in zip(columns.times, columns.values) {
                 if !replay(Head.slot(reference), time, value) { late += 1 }
             }

@@ -19,12 +19,31 @@ public final class SeriesStore: Sendable {
         var retryNanoseconds: UInt64 = 0
         var syncedSize = 0
         var syncedSegment = -1
+        /// The newest sample's time in each segment.
+        var newest: [Int: Int64] = [:]
+        /// The log of late samples, once there are any, and its last segment.
+        var late: LogWriter?
+        var lateSegment = -1
+
+        init(writer: consuming LogWriter, lateSegment: Int) {
+            self.writer = writer
+            self.lateSegment = lateSegment
+        }
+
+        mutating func note(_ time: Int64, in segment: Int) { newest[segment] = max(newest[segment] ?? .min, time) }
     }
 
     let head: Mutex<Head>
     let log: Mutex<LogState>
     let exemplarRing: Mutex<ExemplarRing>
+    let chunkFiles: HeadChunkFiles
+    let shelf: BlockShelf
+    /// Held by whoever cuts, compacts, deletes or copies blocks.
+    let upkeep = Mutex(Upkeep())
+    /// What last went wrong with a block.
+    let lastDefect = Mutex<BlockDefect?>(nil)
     let figures = StorageFigures()
+    let holds = LogHolds()
     let settings: StorageSettings
     let clock: any TimeSource
     let files: any FileSystem
@@ -40,31 +59,41 @@ public final class SeriesStore: Sendable {
         directory: String, settings: StorageSettings, files: any FileSystem, clock: any TimeSource
     ) throws(StorageError) {
         (self.settings, self.clock, self.files, self.directory) = (settings, clock, files, directory)
-        let writer: LogWriter
+        shelf = BlockShelf(directory: directory, files: files, clock: clock)
         do throws(FileError) {
             try files.createDirectory(directory)
             guard let taken = try files.lock("\(directory)/lock") else {
                 throw FileError(operation: "lock", path: directory, code: 0)
             }
             lock = taken
-            let wal = "\(directory)/wal"
+            let (wal, wbl) = ("\(directory)/wal", "\(directory)/wbl")
             try files.createDirectory(wal)
             let segments = try LogReplay.segments(in: wal, files)
+            let late = try files.attributes(of: wbl) == nil ? [] : LogReplay.segments(in: wbl, files)
             firstSegment = (segments.last ?? -1) + 1
-            writer = try LogWriter(directory: wal, files: files, segment: firstSegment)
             progress = Mutex(ReplayProgress(first: segments.first ?? 0, last: segments.last ?? 0))
+            chunkFiles = try HeadChunkFiles(directory: "\(directory)/chunks_head", files: files)
+            try shelf.open()
+            log = Mutex(
+                LogState(
+                    writer: try LogWriter(directory: wal, files: files, segment: firstSegment),
+                    lateSegment: late.last ?? -1))
         } catch {
             throw error.operation == "lock" && error.code == 0 ? .locked(directory: directory) : .file(error)
         }
-        head = Mutex(Head(asBeside: true))
+        var fresh = Head(asBeside: true)
+        fresh.lateWindow = settings.lateWindow
+        // What is in blocks is not to be written a second time.
+        if let cut = shelf.headCut { fresh.refuse(before: cut) }
+        head = Mutex(fresh)
         exemplarRing = Mutex(ExemplarRing(capacity: settings.maximumExemplars))
-        log = Mutex(LogState(writer: writer))
     }
 
     // MARK: Upkeep
 
     /// Syncs the log to the disk: call it every `syncInterval`.
     public func synchronizeLog() {
+        let lateFile = log.withLock { $0.late?.currentFile }
         let work = log.withLock { log -> (file: any File, size: Int, segment: Int)? in
             let (size, segment) = (log.writer.segmentSize, log.writer.segment)
             return (segment, size) == (log.syncedSegment, log.syncedSize)
@@ -74,6 +103,7 @@ public final class SeriesStore: Sendable {
         let started = clock.uptimeNanoseconds()
         do throws(FileError) {
             try work.file.synchronize()
+            try lateFile?.synchronize()
             log.withLock { ($0.syncedSize, $0.syncedSegment) = (work.size, work.segment) }
             figures.syncNanoseconds.add(Int(clock.uptimeNanoseconds() - started))
             figures.syncs.add()
@@ -82,24 +112,6 @@ public final class SeriesStore: Sendable {
             // The kernel may have dropped what it could not write, and will not say so again: begin anew.
             log.withLock { $0.isBroken = true }
         }
-    }
-
-    /// Lets go of what is too old or too much, in memory and in the log: call it every minute.
-    public func forgetOld() {
-        var bound = clock.now().milliseconds - settings.maximumAge
-        while true {
-            let excess = head.withLock { head in
-                figures.forgottenChunks.add(head.forget(before: bound))
-                return head.chunkBytes > settings.maximumBytes && bound < head.maximumTime - 60_000
-            }
-            guard excess else { break }
-            // Too large in bytes: give up an eighth of the time that is kept, and look again.
-            let newest = head.withLock { $0.maximumTime }
-            bound += max(1000, (newest - bound) / 8)
-            figures.forcedForgets.add()
-        }
-        // What is still to be read stays.
-        if replay.state == .done { forgetSegments(before: bound) }
     }
 
     /// How often the log is to be synced.
@@ -115,8 +127,8 @@ public final class SeriesStore: Sendable {
 
     /// The bounds in words, for the daemon's first lines.
     public var boundsText: String {
-        "history is kept for \(DurationText.format(settings.maximumAge)) and \(settings.maximumBytes >> 20) MiB of chunks,"
-            + " whichever is less"
+        let size = settings.retentionBytes == 0 ? "" : " and \(settings.retentionBytes >> 20) MiB, whichever is less"
+        return "history is kept for \(DurationText.format(settings.retention))\(size)"
     }
 }
 
@@ -136,4 +148,6 @@ final class StorageFigures: Sendable {
     let checkpoints = Counter()
     let exemplars = Counter(), outOfOrderExemplars = Counter(), longExemplars = Counter(), unloggedExemplars = Counter()
     let deletions = Counter()
+    let late = Counter(), cuts = Counter(), compactions = Counter(), blockFailures = Counter()
+    let blocksRemoved = Counter(), storedChunks = Counter(), chunkFailures = Counter()
 }

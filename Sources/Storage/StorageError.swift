@@ -6,6 +6,8 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
     case locked(directory: String)
     /// The file system refuses.
     case file(FileError)
+    /// A block cannot be read or written: the file, the place, the reason.
+    case block(String)
     /// The log of earlier runs is not read to its end.
     case replaying
     /// The log cannot be written, and what is not in it would be back after a restart.
@@ -18,6 +20,7 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
             "\(directory): another daemon uses this data directory; stop it or choose another --data-dir"
         case .file(let error):
             "\(error.path): cannot \(error.operation): \(error.reason); check the directory's owner, mode and free space"
+        case .block(let text): "\(text); make room or repair the disk and try again"
         case .replaying: "the log of earlier runs is still being read; try again when it is done"
         case .logRefused: "the disk refuses the log, and nothing was deleted; make room and try again"
         }

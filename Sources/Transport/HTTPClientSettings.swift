@@ -99,8 +99,8 @@ public struct HTTPClientSettings: Sendable, Hashable {
         }
     }
 
-    /// Headers that the client itself makes, or that have keys of their own.
-    private static let reserved: Set<String> = [
+    /// Headers that the client itself makes, or that have keys of their own; in lower case.
+    public static let reserved: Set<String> = [
         "authorization", "host", "content-encoding", "content-length", "content-type", "user-agent", "connection",
         "keep-alive", "proxy-authenticate", "proxy-authorization", "www-authenticate", "accept-encoding",
         "x-prometheus-remote-write-version", "x-prometheus-remote-read-version",

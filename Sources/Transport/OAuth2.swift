@@ -1,5 +1,6 @@
 public import Basics
 public import Settings
+internal import Synchronization
 
 /// `oauth2`: a token that is asked for with our own credentials and sent as `Authorization: Bearer`.
 ///
@@ -74,4 +75,44 @@ public struct OAuth2Error: Error, Hashable, Sendable, CustomStringConvertible {
     /// One clause, without a secret.
     public let description: String
     init(_ reason: String) { description = "no token: \(reason)" }
+}
+
+/// The token of one `oauth2`, kept until it runs out.
+public final class OAuth2Tokens: Sendable {
+    /// Where it comes from.
+    public let settings: OAuth2Settings
+    private let timeout: Milliseconds
+    private let kept = Mutex<(token: String, until: Timestamp)?>(nil)
+
+    /// None yet; asking for one takes `timeout` at the most.
+    public init(_ settings: OAuth2Settings, timeout: Milliseconds) {
+        (self.settings, self.timeout) = (settings, timeout)
+    }
+
+    /// The value of `Authorization`, asked for when none is kept.
+    private func token(
+        _ transport: any HTTPTransport, _ files: Secret.FileReader, now: Timestamp
+    ) async throws -> (token: String, isFresh: Bool) {
+        if let kept = kept.withLock({ $0 }), now < kept.until { return (kept.token, false) }
+        let response = try await transport.send(settings.request(timeout: timeout, reading: files))
+        let (token, lifetime) = try settings.token(status: response.status, body: response.body)
+        kept.withLock { $0 = (token, now + lifetime) }
+        return (token, true)
+    }
+
+    /// Sends a request with the token; one that is not taken is asked for anew, once.
+    public func send(
+        _ request: HTTPRequest, over transport: any HTTPTransport, reading files: Secret.FileReader,
+        now: () -> Timestamp
+    ) async throws -> HTTPResponse {
+        let (token, isFresh) = try await token(transport, files, now: now())
+        var authorized = request
+        authorized.headers.append(HTTPHeader("Authorization", token))
+        let response = try await transport.send(authorized)
+        guard response.status == 401, !isFresh else { return response }
+        kept.withLock { $0 = nil }
+        authorized.headers.removeLast()
+        authorized.headers.append(HTTPHeader("Authorization", try await self.token(transport, files, now: now()).token))
+        return try await transport.send(authorized)
+    }
 }

@@ -139,14 +139,7 @@ struct AlertsWhatIf: AsyncParsableCommand {
 
     func run() async throws {
         let (files, clock) = (SystemFiles(), SystemClock())
-        var settings: [NotifyingSettings] = []
-        for path in [old, config] {
-            do throws(SettingsError) {
-                settings.append(try DaemonSettings(path: path, files: files, variables: environmentVariable).notifying)
-            } catch {
-                throw Refusal(error.description)
-            }
-        }
+        let settings = try [old, config].map { try daemonSettings($0, files: files).notifying }
         let (recorded, end) = try await record(files, now: clock.now())
         guard !recorded.isEmpty else {
             throw Refusal("no alert is recorded yet; give some with --alerts FILE")

@@ -19,12 +19,7 @@ struct CheckTarget: AsyncParsableCommand {
 
     func run() async throws {
         let (files, clock) = (SystemFiles(), SystemClock())
-        let settings: DaemonSettings
-        do throws(SettingsError) {
-            settings = try DaemonSettings(path: config, files: files, variables: environmentVariable)
-        } catch {
-            throw Refusal(error.description)
-        }
+        let settings = try daemonSettings(config, files: files)
         guard let check = settings.checks.first(where: { $0.name == name }) else {
             let names = settings.checks.map(\.name).sorted().joined(separator: ", ")
             let cure = name.nearest(among: settings.checks.map(\.name)).map { "did you mean '\($0)'?" }

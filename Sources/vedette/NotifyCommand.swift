@@ -24,12 +24,7 @@ struct NotifyTest: AsyncParsableCommand {
 
     func run() async throws {
         let (files, clock) = (SystemFiles(), SystemClock())
-        let settings: DaemonSettings
-        do throws(SettingsError) {
-            settings = try DaemonSettings(path: config, files: files, variables: environmentVariable)
-        } catch {
-            throw Refusal(error.description)
-        }
+        let settings = try daemonSettings(config, files: files)
         guard let found = settings.notifying.receivers[receiver] else {
             let names = settings.notifying.receivers.keys.sorted().joined(separator: ", ")
             throw Refusal("\(config): there is no receiver '\(receiver)'; there are: \(names)")
@@ -59,14 +54,8 @@ struct NotifyPreview: AsyncParsableCommand {
 
     func run() async throws {
         let (files, now) = (SystemFiles(), SystemClock().now())
-        let settings: NotifyingSettings
-        let variables: Variables
-        do throws(SettingsError) {
-            let read = try DaemonSettings(path: config, files: files, variables: environmentVariable)
-            (settings, variables) = (read.notifying, read.variables)
-        } catch {
-            throw Refusal(error.description)
-        }
+        let read = try daemonSettings(config, files: files)
+        let (settings, variables) = (read.notifying, read.variables)
         let given = try alerts.map { try Alert.list(inFile: $0, files, now: now) } ?? [Preview.sample(now: now)]
         if let receiver, settings.receivers[receiver] == nil {
             throw Refusal("\(config): there is no receiver '\(receiver)'")

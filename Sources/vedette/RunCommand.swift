@@ -16,8 +16,8 @@ struct RunCommand: AsyncParsableCommand {
     @Option(help: "Where to listen: HOST:PORT or unix:PATH, also several; sockets that systemd hands over come first.")
     var listen: [String] = []
     @Option(
-        help: "How long samples are kept, such as 40d; until history is written to disk, storage.max_age bounds it too."
-    ) var retention = "40d"
+        help: "How long samples are kept, such as 40d, in place of storage.retention_time, which is 40d by default."
+    ) var retention: String?
     @Option(help: "Where people reach the daemon, for links in pages; http://LISTEN when it is not given.")
     var externalUrl: String?
     @Option(help: "Log lines as text or json, or to journald; that where standard error is the journal.")
@@ -26,6 +26,10 @@ struct RunCommand: AsyncParsableCommand {
     @Option(
         name: .customLong("web.config.file"),
         help: "TLS and passwords as Prometheus takes them, in place of the section web.") var webConfiguration: String?
+    @Flag(
+        name: .customLong("web.enable-remote-write-receiver"),
+        help: "Take samples by remote write at /api/v1/write, as web: {remote_write_receiver: true} does.")
+    var takesRemoteWrite = false
     @Flag(help: "Let samples be deleted over HTTP, by whoever is an admin.") var enableAdminApi = false
 
     @Option(help: "classic-mode or utf8-strict-mode: which grammar of matchers counts, as in Alertmanager.")
@@ -50,10 +54,12 @@ struct RunCommand: AsyncParsableCommand {
         world.manager = Systemd()
         do {
             var settings = try DaemonSettings(path: config, files: world.files, variables: world.variables, mode: mode)
-            guard let kept = DurationText.parse(retention), kept >= 60_000 else {
-                throw Refusal("--retention: '\(retention)' is no duration of at least 1m; write it as 15d or 12h")
+            if let retention {
+                guard let kept = DurationText.parse(retention), kept >= 60_000 else {
+                    throw Refusal("--retention: '\(retention)' is no duration of at least 1m; write it as 15d or 12h")
+                }
+                settings.storage.retention = kept
             }
-            settings.storage.maximumAge = min(settings.storage.maximumAge, kept)
             var options = StartOptions(
                 configuration: config, dataDirectory: dataDir, externalURL: "")
             options.webConfiguration = webConfiguration
@@ -61,6 +67,7 @@ struct RunCommand: AsyncParsableCommand {
             options.externalURL = externalUrl ?? RunCommand.url(of: addresses, isTLS: isTLS)
             options.hostsWorkloads = true
             options.allowsAdmin = enableAdminApi
+            options.takesRemoteWrite = takesRemoteWrite
             (options.matcherMode, options.startDelay, options.routePrefix) = (mode, delay, prefix)
             vedette = try Vedette(options, settings: settings, world: world)
         } catch {

@@ -1,12 +1,23 @@
 internal import ArgumentParser
 internal import Basics
+internal import Daemon
 internal import Glibc
+internal import Settings
 internal import Systemd
 
 /// A mistake a person made, told in one line; the process exits with 2.
 struct Refusal: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
+}
+
+/// The daemon's file, a mistake in it told as one of wrong use.
+func daemonSettings(_ path: String, files: any FileSystem) throws(Refusal) -> DaemonSettings {
+    do throws(SettingsError) {
+        return try DaemonSettings(path: path, files: files, variables: environmentVariable)
+    } catch {
+        throw Refusal(error.description)
+    }
 }
 
 /// `host:port`, the host in brackets when it is an IPv6 address.

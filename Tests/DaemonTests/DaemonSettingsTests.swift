@@ -46,14 +46,26 @@ import Testing
                 "global: {scrape_interval: 5s, scrape_timeout: 6s}",
                 "etc/vedette.yaml:1:47: scrape_timeout: must not be above scrape_interval"
             ),
-            ("storage: {max_age: 5s}", "etc/vedette.yaml:1:20: max_age: must be at least 1m"),
+            ("storage: {retention_time: 5s}", "etc/vedette.yaml:1:27: retention_time: must be at least 1m"),
             (
                 "health_checks: [{name: a, url: 'http://h'}, {name: a, url: 'http://h'}]",
                 "etc/vedette.yaml:1:52: name: 'a' is the name of two checks; rename one"
             ),
             (
-                "remote_write: [{url: 'http://h'}]",
-                "etc/vedette.yaml:1:1: remote_write is not offered; leave it out; routes and receivers stand in this file"
+                "remote_read: [{url: 'http://h'}]",
+                "etc/vedette.yaml:1:1: remote_read is not offered; leave it out; rules ask another server by query_source, see query_sources"
+            ),
+            (
+                "remote_write: [{url: 'http://h', name: a}, {url: 'http://i', name: a}]",
+                "etc/vedette.yaml:1:62: name: 'a' is the name of two remote stores; give each its own"
+            ),
+            (
+                "remote_write: [{url: 'http://h', write_relabel_configs: [{action: dropp}]}]",
+                "etc/vedette.yaml:1:67: action: 'dropp' is no action; did you mean 'drop'?"
+            ),
+            (
+                "global: {query_source: mimr}\nquery_sources: [{name: mimir, url: 'http://h'}]",
+                "etc/vedette.yaml:1:10: query_source: 'mimr' is none of query_sources; did you mean 'mimir'?"
             ),
             (
                 "health_checks: [{name: a, url: 'http://h', expect: {status: [200, 0]}}]",
@@ -80,6 +92,15 @@ import Testing
         let once = try read(
             "rule_files: [rules.yml, '*.yml']", rules: "groups: [{name: g, rules: [{record: a, expr: b}]}]")
         #expect(once.groups.count == 1)
+        let sources = "rule_files: [rules.yml]\nquery_sources: [{name: a, url: 'http://h'}]\nglobal: {query_source: a}"
+        let rules = "groups: [{name: f}, {name: g, query_source: local}, {name: h, query_source: 'http://i'}]"
+        #expect(try read(sources, rules: rules).groups.map(\.querySource) == ["a", "local", "http://i"])
+        let unknown = #expect(throws: SettingsError.self) {
+            try read("rule_files: [rules.yml]", rules: "groups:\n- {name: f, query_source: a}")
+        }
+        #expect(
+            unknown?.description
+                == "etc/rules.yml:2:3: query_source: 'a' is none of query_sources; add it there, or give its address")
         #expect(try read("rule_files: ['no/*.yml']").warnings == ["rule_files: no file matches 'etc/no/*.yml'"])
     }
 }

@@ -44,10 +44,6 @@ import Testing
         "query_log_file": [
             "conf"
         ],
-        "remote_write": [
-            "agent_mode",
-            "remote_write_retry_on_rate_limit",
-        ],
         "scrape_native_histograms": [
             "global_enable_scrape_native_hist",
             "global_enable_scrape_native_hist_and_scrape_protocols",

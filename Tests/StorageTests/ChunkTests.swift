@@ -48,7 +48,8 @@ import Testing
         #expect(
             closed.sampleCount == written
                 && (closed.firstTime, closed.lastTime) == (expected[0].0, expected[written - 1].0))
-        var decoder = unsafe ChunkDecoder(bytes: closed.bytes, byteCount: Int(closed.byteCount), sampleCount: written)
+        var decoder = unsafe ChunkDecoder(
+            bytes: closed.bytes.unsafelyUnwrapped, byteCount: Int(closed.byteCount), sampleCount: written)
         while decoder.next() { read.append((decoder.time, decoder.value.bitPattern)) }
         #expect(read.map(\.0) == expected.prefix(written).map(\.0), "seed \(seed)")
         #expect(read.map(\.1) == expected.prefix(written).map(\.1.bitPattern), "seed \(seed)")
@@ -71,7 +72,7 @@ import Testing
             let copied = unsafe times.withUnsafeMutableBufferPointer { times in
                 unsafe values.withUnsafeMutableBufferPointer { values in
                     let decoder = unsafe ChunkDecoder(
-                        bytes: closed.bytes, byteCount: Int(closed.byteCount), sampleCount: count)
+                        bytes: closed.bytes.unsafelyUnwrapped, byteCount: Int(closed.byteCount), sampleCount: count)
                     return unsafe decoder.copy(
                         after: bounds.0, through: bounds.1, times: times.baseAddress!, values: values.baseAddress!)
                 }
@@ -91,7 +92,7 @@ import Testing
                 chunk.append(time, value, &arena)
             }
             let closed = chunk.close(&arena)
-            unsafe arena.give(closed.bytes, closed.sizeClass)
+            unsafe arena.give(closed.bytes.unsafelyUnwrapped, closed.sizeClass)
         }
         #expect(arena.usedBytes == 0)
     }

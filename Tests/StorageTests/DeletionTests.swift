@@ -74,7 +74,7 @@ import Testing
         try delete(store, "a", 100...399)
         try delete(store, "a", 450...100_000)
         // Chunks of 120 samples: two of the closed ones lie in the first range.
-        if cleans { #expect(store.cleanTombstones() == 2) }
+        if cleans { #expect(try store.cleanTombstones() == 2) }
         let kept = Array(0..<100) + Array(400..<450)
         #expect(try rounds(store, "a") == kept && rounds(store, "b").count == 500)
         #expect(try rounds(store, "a", .newest) == [449] && rounds(store, "a", .newest, through: 300) == [99])
@@ -94,7 +94,7 @@ import Testing
         #expect(found == [["__name__": "b"]])
         #expect(
             try store.delete([Matcher("__name__", equals: "none")], from: .distantPast, through: .distantFuture) == 0)
-        #expect(store.cleanTombstones() == 2)
+        #expect(try store.cleanTombstones() == 2)
         try fill(store, rounds: 300..<590)
         #expect(try rounds(store, "a") == Array(300..<590) && rounds(store, "b").count == 590)
         #expect(store.bounds.series == 2)
@@ -129,18 +129,18 @@ import Testing
     @Test("old deletions go with their samples, while others read") func forgotten() throws {
         let clock = SimulatedExecutor(seed: 1, start: Timestamp(milliseconds: start))
         var settings = StorageSettings()
-        settings.maximumAge = 600_000
+        settings.retention = 600_000
         let store = try SeriesStore(directory: "d", settings: settings, files: MemoryFiles(), clock: clock)
         store.replayLog()
         try fill(store, rounds: 0..<400)
         try delete(store, "a", 0...10)
         try delete(store, "b", 0...1000)
         clock.run(for: 700_000)
-        store.forgetOld()
+        store.maintain()
         #expect(store.head.withLock { $0.deleted.slots.count } == 1)
         clock.run(for: 900_000)
-        store.forgetOld()
-        store.forgetOld()
+        store.maintain()
+        store.maintain()
         #expect(store.head.withLock { $0.deleted.isEmpty })
     }
 

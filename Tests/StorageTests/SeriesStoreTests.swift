@@ -148,7 +148,7 @@ import Testing
         throws
     {
         let clock = clock()
-        let store = try open(MemoryFiles(), clock: clock) { ($0.maximumBytes, $0.maximumAge) = (1 << 20, 60_000) }
+        let store = try open(MemoryFiles(), clock: clock) { ($0.maximumBytes, $0.retention) = (1 << 20, 60_000) }
         func fill(_ name: String) -> Int {
             var batch = SampleBatch(timestamp: clock.now())
             for number in 0..<40 {
@@ -165,8 +165,8 @@ import Testing
         let first = fill("a")
         #expect(first == 21 && fill("b") == 0)
         clock.run(for: 200_000)
-        store.forgetOld()
-        store.forgetOld()
+        store.maintain()
+        store.maintain()
         #expect(bytes() == 0)
         #expect(fill("c") == 21)
     }
@@ -242,7 +242,7 @@ import Testing
 
     @Test("a slot is not used more often than Prometheus' references allow") func generations() throws {
         let clock = clock()
-        let store = try open(MemoryFiles(), clock: clock) { $0.maximumAge = 1000 }
+        let store = try open(MemoryFiles(), clock: clock) { $0.retention = 1000 }
         var references: Set<SeriesReference> = []
         for round in 0..<300 {
             let reference = try #require(store.reference(of: ["__name__": "m", "round": "\(round)"]))
@@ -251,8 +251,8 @@ import Testing
             batch.append(reference, 1)
             #expect(store.append(batch).stored == 1)
             clock.run(for: 10_000)
-            store.forgetOld()
-            store.forgetOld()
+            store.maintain()
+            store.maintain()
         }
         #expect(Set(references.map { $0 & 0xFFFF_FFFF }).count == 3)
     }
@@ -267,15 +267,15 @@ import Testing
     func forgetting() throws {
         let files = MemoryFiles()
         let clock = clock()
-        let store = try open(files, clock: clock) { $0.maximumAge = 600_000 }
+        let store = try open(files, clock: clock) { $0.retention = 600_000 }
         for round in 0..<400 { _ = scrape(store, round: round, series: 3) }
         let idle = try #require(store.reference(of: ["__name__": "idle"]))
         var batch = SampleBatch(timestamp: Timestamp(milliseconds: start))
         batch.append(idle, 1)
         _ = store.append(batch)
         clock.run(for: 800_000)
-        store.forgetOld()
-        store.forgetOld()
+        store.maintain()
+        store.maintain()
         for round in 700..<800 { _ = scrape(store, round: round, series: 3) }
         let found = try all(store)
         #expect(found.count == 3)
@@ -297,7 +297,7 @@ import Testing
         let store = try open(MemoryFiles(), clock: clock) { $0.maximumBytes = 40_000 }
         for round in 0..<3000 { _ = scrape(store, round: round, series: 10) }
         clock.run(for: 3_000_000)
-        store.forgetOld()
+        store.maintain()
         let bytes = store.metrics().first { $0.name == "vedette_storage_head_bytes" }?.lines.first?.value ?? 0
         #expect(bytes < 60_000)
         #expect(try all(store).values.allSatisfy { $0.count > 50 })

@@ -5,13 +5,20 @@ import Testing
 import Web
 
 @Suite struct MetricsTests {
+    /// Of remote stores and query sources there are series where some are configured.
+    static let remote = """
+
+        remote_write: [{url: 'http://far/api/v1/write', name: far}]
+        query_sources: [{name: mimir, url: 'http://mimir'}]
+        """
+
     @Test(
         "promtool finds nothing to blame in the daemon's own metrics",
         .enabled(if: Program.installed("promtool") != nil, "promtool is not installed (Debian package prometheus)"))
     func metrics() async throws {
         let world = SimulatedWorld(
-            seed: 5, configuration: DeliverySystemTests.configuration, rules: DeliverySystemTests.rules,
-            page: { _, at in at.milliseconds % 20_000 < 8000 ? nil : "load 1\n" })
+            seed: 5, configuration: DeliverySystemTests.configuration + MetricsTests.remote,
+            rules: DeliverySystemTests.rules, page: { _, at in at.milliseconds % 20_000 < 8000 ? nil : "load 1\n" })
         try world.boot()
         world.run(for: 60_000)
         let answer = await world.vedette?.api.answer(APIRequest(path: "/metrics"))
@@ -52,7 +59,8 @@ import Web
             rollback_triggers: {load: [{metric: load, threshold: 1000, duration: 1m, action: back}]}
             """
         let world = SimulatedWorld(
-            seed: 5, configuration: DeliverySystemTests.configuration + rollback, rules: DeliverySystemTests.rules,
+            seed: 5, configuration: DeliverySystemTests.configuration + rollback + MetricsTests.remote,
+            rules: DeliverySystemTests.rules,
             page: { _, at in at.milliseconds % 20_000 < 8000 ? nil : "load 1\n" })
         // And of a control group's memory where there is one.
         world.files.put("/proc/self/cgroup", "0::/\n")

@@ -1,5 +1,6 @@
 import Basics
 import Daemon
+import Remote
 import Scraping
 import Synchronization
 import Systemd
@@ -41,6 +42,8 @@ final class SimulatedWorld {
             var effects: [(at: Timestamp, what: String)] = []
         }
         let state = Mutex(State())
+        /// A remote store, which takes what is sent to any `/api/v1/write`.
+        let far = RecordingSink()
         let seed: UInt64
         /// The page of a target at a moment, nil when it is down.
         let page: @Sendable (_ url: String, _ at: Timestamp) -> String?
@@ -177,6 +180,12 @@ private struct SimulatedNetwork: HTTPTransport {
         let key = request.headers.first { $0.name == "Idempotency-Key" }?.value ?? ""
         shared.note("\(clock.now()) request \(key) \(mood)")
         try await pause(Milliseconds(random % 40))
+        if request.url.hasSuffix("/api/v1/write") {
+            guard mood == .good else { return HTTPResponse(status: 500) }
+            let answer = WriteReceiver(sink: shared.far, exemplars: nil).receive(
+                request.body, contentType: "application/x-protobuf", contentEncoding: "snappy")
+            return HTTPResponse(status: answer.status)
+        }
         switch mood {
         case .gone: throw .unreachable("Couldn't connect to server")
         case .broken: return HTTPResponse(status: 503, body: Array("<html>busy</html>".utf8))

@@ -26,6 +26,8 @@ public final class MemoryFiles: FileSystem {
         var writtenBytes = 0
         var changes = 0
         var crashAfterBytes: Int?
+        var steps = 0
+        var crashAtStep: Int?
         var hasCrashed = false
         var freeBytes: Int?
         var failure: (@Sendable (_ operation: String, _ path: String) -> Int32?)?
@@ -38,6 +40,10 @@ public final class MemoryFiles: FileSystem {
     public var writtenBytes: Int { state.withLock { $0.writtenBytes } }
     /// Every write past that many further bytes is torn there, and everything after it fails: the process is dead.
     public func crash(afterBytes bytes: Int) { state.withLock { $0.crashAfterBytes = $0.writtenBytes + bytes } }
+    /// How often the disk was changed or synced so far: each is a step that a crash can come at.
+    public var steps: Int { state.withLock { $0.steps } }
+    /// The step of that number does not take place, a write of it in part, and everything after it fails.
+    public func crash(atStep step: Int) { state.withLock { $0.crashAtStep = step } }
     /// Whether the crash has come.
     public var hasCrashed: Bool { state.withLock { $0.hasCrashed } }
     /// The space left for writes that grow a file; nil: endless.
@@ -106,8 +112,27 @@ public final class MemoryFiles: FileSystem {
         }
     }
 
+    private static let changes: Set<String> = [
+        "write", "sync", "rename", "remove", "mkdir", "truncate", "preallocate", "create", "symlink", "link",
+    ]
+
     fileprivate func check(_ operation: String, _ path: String) throws(FileError) {
-        let code: Int32? = state.withLock { $0.hasCrashed ? EIO : $0.failure?(operation, path) }
+        let code: Int32? = state.withLock { state in
+            if state.hasCrashed { return EIO }
+            if MemoryFiles.changes.contains(operation) {
+                state.steps += 1
+                if state.steps == state.crashAtStep {
+                    // Of a write half arrives.
+                    if operation == "write" {
+                        state.crashAfterBytes = -1
+                    } else {
+                        state.hasCrashed = true
+                        return EIO
+                    }
+                }
+            }
+            return state.failure?(operation, path)
+        }
         if let code { throw FileError(operation: operation, path: path, code: code) }
     }
 
@@ -121,6 +146,11 @@ public final class MemoryFiles: FileSystem {
             let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
             guard mode != .read, state.directories.contains(parent) else {
                 return .failure(FileError(operation: "open", path: path, code: ENOENT))
+            }
+            state.steps += 1
+            if state.steps == state.crashAtStep {
+                state.hasCrashed = true
+                return .failure(FileError(operation: "open", path: path, code: EIO))
             }
             let node = Node(identity: state.nextIdentity)
             state.nextIdentity += 1
@@ -185,6 +215,10 @@ public final class MemoryFiles: FileSystem {
             }
             guard state.directories.remove(path) != nil else { return false }
             state.directories.insert(newPath)
+            for name in state.directories where name.hasPrefix(path + "/") {
+                state.directories.remove(name)
+                state.directories.insert(newPath + name.dropFirst(path.count))
+            }
             for (name, node) in state.nodes where name.hasPrefix(path + "/") {
                 state.nodes[name] = nil
                 state.nodes[newPath + name.dropFirst(path.count)] = node
@@ -267,6 +301,7 @@ private final class MemoryFile: File {
                 if growth > free { (accepted, code) = (max(0, accepted - (growth - free)), ENOSPC) }
                 state.freeBytes = max(0, free - growth)
             }
+            if state.crashAfterBytes == -1 { state.crashAfterBytes = state.writtenBytes + accepted / 2 }
             if let limit = state.crashAfterBytes, state.writtenBytes + accepted > limit {
                 (accepted, code) = (limit - state.writtenBytes, EIO)
                 state.hasCrashed = true

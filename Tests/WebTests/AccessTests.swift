@@ -60,6 +60,7 @@ import Testing
         arguments: [
             ("GET", "/metrics", "192.0.2.7", 200), ("POST", "/api/v1/query", "192.0.2.7", 200),
             ("POST", "/-/reload", "192.0.2.7", 403), ("POST", "/api/v2/silences", "192.0.2.7", 403),
+            ("POST", "/api/v1/write", "192.0.2.7", 403), ("POST", "/api/v1/write", "127.0.0.1", 200),
             ("POST", "/api/v2/alerts", "::ffff:192.0.2.7", 403), ("DELETE", "/api/v2/silence/1", "fe80::1", 403),
             ("POST", "/-/reload", "127.0.0.1", 200), ("POST", "/-/reload", "::1", 200),
             ("POST", "/api/v2/silences", "::ffff:127.0.0.2", 200), ("POST", "/-/reload", "127.0.0.1.evil", 403),

@@ -87,7 +87,7 @@ import Transport
         #expect(page.contains("health_check_failure_info{check=\"far\""))
         #expect(page.contains("vedette_health_checks_not_exposed 0\n") && !page.contains("geheim"))
         var own = APIRequest(path: "/metrics")
-        own.agent = "Vedette"
+        own.agent = Target.agent
         #expect(!body(await bench.api.answer(own)).contains("health_check_up"))
         var context = bench.api.context
         context.exposedChecks = { 1 }

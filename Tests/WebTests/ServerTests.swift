@@ -109,7 +109,7 @@ import Testing
             #expect(try await body(8191, of: 8192).read(until: "again\n").hasPrefix("HTTP/1.1 503"))
             waiting[0].send("x")
             #expect(await waiting[0].read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200"))
-            for client in waiting { client.close() }
+            for client in waiting { client.end() }
             while bytes() > 0 { await Task.yield() }
         }
     }
@@ -144,7 +144,7 @@ import Testing
                 isOver = await other.read(until: "127.0.0.1\n").hasPrefix("HTTP/1.1 200")
             }
             #expect(isOver)
-            client.close()
+            client.end()
         }
     }
 
@@ -196,7 +196,7 @@ import Testing
             let others = try (0..<17).map { _ in try Connection(port) }
             for other in others { #expect(await isServed(other)) }
             #expect(await !isServed(try Connection(port)))
-            first.close()
+            first.end()
             // The end of the first is seen by the server at some moment; each try is a connection of its own.
             var tries = 0
             while await !isServed(try Connection(port)), tries < 1000 { tries += 1 }
@@ -226,8 +226,9 @@ private final class Connection: @unchecked Sendable {
         _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
-    deinit { close() }
-    func close() { _ = Glibc.close(descriptor) }
+    deinit { close(descriptor) }
+    /// Ends the connection. The number is given back with the last reference alone: it may be somebody else's by then.
+    func end() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 
     func send(_ text: String) {
         let bytes = Array(text.utf8)

@@ -73,6 +73,9 @@
         return result
     }
 
+    /// An empty chunk behind a sample that is elsewhere.
+    mutating func goOn(after time: Int64, _ value: Double) { (lastTime, lastValue) = (time, value) }
+
     /// Gives the memory back without a chunk.
     mutating func discard(_ arena: inout ChunkArena) {
         if let bytes = unsafe bytes { unsafe arena.give(bytes, sizeClass) }
@@ -147,19 +150,45 @@
     }
 }
 
-/// A finished chunk; it never changes again.
+/// A finished chunk; it never changes again. It is in memory, or in one of the head's files.
 @safe struct ClosedChunk {
-    var bytes: UnsafeMutablePointer<UInt8>
+    /// Where it is in memory; for a stored one, the file's number and the offset in it.
+    private var place: UInt64
     var byteCount: UInt16
-    var sizeClass: UInt8
+    let sizeClass: UInt8
     var sampleCount: UInt16 = 0
     var firstTime: Int64 = 0
     var lastTime: Int64 = 0
 
+    /// The class of chunks that are not in memory.
+    private static let stored: UInt8 = 0xFF
+
     init(bytes: UnsafeMutablePointer<UInt8>, byteCount: UInt16, sizeClass: UInt8) {
-        unsafe self.bytes = bytes
+        place = UInt64(UInt(bitPattern: bytes))
         (self.byteCount, self.sizeClass) = (byteCount, sizeClass)
     }
+
+    /// A chunk in a file.
+    init(storedAt place: UInt64, byteCount: UInt16, sampleCount: UInt16, firstTime: Int64, lastTime: Int64) {
+        (self.place, self.byteCount, sizeClass) = (place, byteCount, ClosedChunk.stored)
+        (self.sampleCount, self.firstTime, self.lastTime) = (sampleCount, firstTime, lastTime)
+    }
+
+    /// The same chunk once it is in a file.
+    func stored(at place: UInt64) -> ClosedChunk {
+        ClosedChunk(
+            storedAt: place, byteCount: byteCount, sampleCount: sampleCount, firstTime: firstTime, lastTime: lastTime)
+    }
+
+    /// Its bytes, where they are in memory.
+    var bytes: UnsafeMutablePointer<UInt8>? {
+        unsafe isStored ? nil : UnsafeMutablePointer(bitPattern: UInt(place))
+    }
+    var isStored: Bool { sizeClass == ClosedChunk.stored }
+    /// Where it is in a file.
+    var storedPlace: UInt64? { isStored ? place : nil }
+
+    func isSame(as other: ClosedChunk) -> Bool { place == other.place && sizeClass == other.sizeClass }
 }
 
 extension UnsafeMutableRawPointer {

@@ -81,6 +81,13 @@ struct ExemplarRing {
         }
     }
 
+    /// Every exemplar from a moment on, each series' oldest first.
+    func all(since moment: Timestamp) -> [(series: Labels, exemplar: Exemplar)] {
+        select([[]], from: moment, through: Timestamp(milliseconds: .max)).flatMap { found in
+            found.exemplars.map { (found.series, $0) }
+        }
+    }
+
     /// The exemplars in `[from, through]` of series that some matcher list fulfils, series sorted by labels.
     /// O(series).
     func select(_ matchers: [[Matcher]], from: Timestamp, through: Timestamp) -> [SeriesExemplars] {

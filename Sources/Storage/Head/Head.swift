@@ -25,6 +25,13 @@ struct ChunkNode {
     var next: UInt32
 }
 
+/// A closed chunk that is to go into a file.
+struct UnstoredChunk {
+    var reference: SeriesReference
+    var node: UInt32
+    var chunk: ClosedChunk
+}
+
 /// The series in memory. Not for concurrent use: the store locks.
 struct Head: ~Copyable {
     private(set) var index = SeriesIndex()
@@ -33,6 +40,8 @@ struct Head: ~Copyable {
     private var labelPairs: [UInt32] = []
     private var nodes: [ChunkNode] = []
     private var freeNode: UInt32 = 0
+    /// Closed chunks that may still be in memory: slot and node.
+    private var unstored: [(slot: UInt32, node: UInt32)] = []
     private(set) var arena = ChunkArena()
     /// Buffers taken out of use while readers may still hold them.
     private var garbage: [ClosedChunk] = []
@@ -42,8 +51,10 @@ struct Head: ~Copyable {
     private(set) var removedCount = 0
     private(set) var chunkCount = 0
     private(set) var maximumTime: Int64 = .min
-    /// Samples before this are refused: what was there has been let go.
-    private(set) var minimumTime: Int64 = .min
+    /// Samples before this are refused: what was there has been let go, or is in blocks.
+    var minimumTime: Int64 { max(forgotten, cut) }
+    private var forgotten: Int64 = .min
+    private var cut: Int64 = .min
 
     /// Where references of a head that was filled beside this one lead, by their slot.
     private var aliases: [(generation: UInt32, reference: SeriesReference)] = []
@@ -51,6 +62,10 @@ struct Head: ~Copyable {
     /// A head out of use whose chunks are still being read.
     private var retired: ReplayedHead?
     private let isBeside: Bool
+    /// Samples that came after newer ones, by slot.
+    private(set) var late: [UInt32: LateSamples] = [:]
+    /// How far behind the newest sample of all they may be; 0: none are taken.
+    var lateWindow: Milliseconds = 0
     /// What was deleted and may still lie in chunks.
     private(set) var deleted = Tombstones()
 
@@ -81,6 +96,12 @@ struct Head: ~Copyable {
             labels.append(Label(index.symbols[labelPairs[offset]], index.symbols[labelPairs[offset + 1]]))
         }
         return Labels(sortedUnique: labels)
+    }
+
+    /// The numbers of a series' names and values, in turn.
+    func symbolPairs(of slot: Int) -> ArraySlice<UInt32> {
+        let entry = series[slot]
+        return labelPairs[Int(entry.labelOffset)..<Int(entry.labelOffset) + 2 * Int(entry.labelCount)]
     }
 
     func find(_ labels: Labels, hash: UInt64) -> SeriesReference? {
@@ -151,12 +172,25 @@ struct Head: ~Copyable {
         self.aliases = aliases
         readers = other.readers
         if maximumTime < other.maximumTime { maximumTime = other.maximumTime }
-        minimumTime = other.minimumTime
+        (forgotten, cut) = (other.forgotten, max(cut, other.cut))
+        lateWindow = other.lateWindow
     }
 
     /// Keeps the absorbed head while somebody reads its chunks.
     mutating func keepForReaders(_ other: ReplayedHead) {
         if readers > 0 { retired = other }
+    }
+
+    /// References that another writer's log has for series here, as long as some of that log is kept.
+    var foreign: [SeriesReference: SeriesReference] = [:]
+
+    /// Every foreign reference with the slot that it leads to.
+    var foreignSlots: [(reference: SeriesReference, slot: UInt32)] {
+        foreign.compactMap { reference, own in
+            let slot = Head.slot(own)
+            guard series[slot].isLive, series[slot].generation == UInt32(own >> 32) else { return nil }
+            return (reference, UInt32(slot))
+        }
     }
 
     /// Every alias with the slot that it leads to.
@@ -175,7 +209,7 @@ struct Head: ~Copyable {
     /// Appends samples in place; the outcome counts what was refused. No allocation but chunks.
     mutating func append(
         _ references: Span<SeriesReference>, _ values: Span<Double>, _ times: Span<Int64>, at common: Int64,
-        latest: Int64, outcome: inout AppendOutcome
+        latest: Int64, outcome: inout AppendOutcome, late accepted: inout SampleBatch
     ) {
         let hasTimes = times.count > 0
         let total = series.count
@@ -189,12 +223,21 @@ struct Head: ~Copyable {
                 outcome.gone += 1
                 continue
             }
-            guard time >= minimumTime, time <= latest else {
-                outcome.outOfBounds += 1
-                continue
-            }
             let last = series[slot].lastTime
-            if time <= last {
+            if time < minimumTime || time > latest || time <= last {
+                if time < last || time < minimumTime, time >= earliestLate {
+                    guard enterLate(slot, time, values[index]) else {
+                        outcome.duplicates += 1
+                        continue
+                    }
+                    accepted.append(reference, values[index], at: time)
+                    outcome.stored += 1
+                    continue
+                }
+                guard time >= minimumTime, time <= latest else {
+                    outcome.outOfBounds += 1
+                    continue
+                }
                 if time == last {
                     if series[slot].lastValue.bitPattern == values[index].bitPattern {
                         outcome.stored += 1
@@ -210,6 +253,27 @@ struct Head: ~Copyable {
             outcome.stored += 1
         }
     }
+
+    /// Before this samples are too old even for the late; the greatest number while none are taken.
+    private var earliestLate: Int64 {
+        lateWindow > 0 && maximumTime > .min + lateWindow ? maximumTime - lateWindow : .max
+    }
+
+    /// Enters a sample among the late ones; false where there is another value at its moment.
+    mutating func enterLate(_ slot: Int, _ time: Int64, _ value: Double) -> Bool {
+        late[UInt32(slot), default: LateSamples()].insert(time, value)
+    }
+
+    /// Lets go of late samples in a range, of one series or of all.
+    mutating func removeLate(after: Int64, through: Int64, of slot: UInt32? = nil) {
+        for key in slot.map({ [$0] }) ?? Array(late.keys) {
+            late[key]?.remove(after: after, through: through)
+            if late[key]?.times.isEmpty ?? false { late[key] = nil }
+        }
+    }
+
+    /// Refuses samples before `time` from now on: they are being written to a block.
+    mutating func refuse(before time: Int64) { cut = max(cut, time) }
 
     /// One sample as the log has it; false when it is not newer than the last.
     mutating func replay(_ slot: Int, _ time: Int64, _ value: Double) -> Bool {
@@ -234,7 +298,12 @@ struct Head: ~Copyable {
     static let rangeLength: Int64 = 2 * 3_600_000
 
     private mutating func closeChunk(of slot: Int) {
-        let chunk = series[slot].open.close(&arena)
+        append(series[slot].open.close(&arena), to: slot)
+        unstored.append((UInt32(slot), series[slot].lastClosed))
+    }
+
+    /// Puts a chunk behind those that a series has.
+    private mutating func append(_ chunk: ClosedChunk, to slot: Int) {
         let number: UInt32
         if freeNode != 0 {
             number = freeNode
@@ -253,6 +322,58 @@ struct Head: ~Copyable {
         chunkCount += 1
     }
 
+    // MARK: Storing chunks
+
+    /// Closed chunks that are in memory yet, the longest closed first, at most so many; they stay readable until
+    /// `endReading`, which is to follow.
+    mutating func takeUnstored(_ count: Int) -> [UnstoredChunk] {
+        var taken: [UnstoredChunk] = []
+        var looked = 0
+        for (slot, node) in unstored where taken.count < count {
+            looked += 1
+            let entry = series[Int(slot)]
+            let chunk = nodes[Int(node - 1)].chunk
+            // It may be gone meanwhile, and its node another's.
+            guard entry.isLive, !chunk.isStored, holds(node, Int(slot)) else { continue }
+            taken.append(
+                UnstoredChunk(
+                    reference: Head.reference(slot, entry.generation), node: node, chunk: chunk))
+        }
+        unstored.removeFirst(looked)
+        readers += 1
+        return taken
+    }
+
+    private func holds(_ node: UInt32, _ slot: Int) -> Bool {
+        var number = series[slot].lastClosed == node ? node : series[slot].firstClosed
+        while number != 0, number != node { number = nodes[Int(number - 1)].next }
+        return number == node
+    }
+
+    /// Lets the memory of a chunk go that is in a file now.
+    mutating func didStore(_ one: UnstoredChunk, at place: UInt64) {
+        let slot = Head.slot(one.reference)
+        guard series[slot].isLive, series[slot].generation == UInt32(one.reference >> 32), holds(one.node, slot),
+            nodes[Int(one.node - 1)].chunk.isSame(as: one.chunk)
+        else { return }
+        discard(one.chunk)
+        nodes[Int(one.node - 1)].chunk = one.chunk.stored(at: place)
+    }
+
+    /// Chunks that could not be stored are tried again.
+    mutating func putBack(_ chunks: [UnstoredChunk]) {
+        unstored.insert(contentsOf: chunks.map { (UInt32(Head.slot($0.reference)), $0.node) }, at: 0)
+    }
+
+    /// Gives a series that was just entered the chunks that an earlier run stored, and what is behind them.
+    mutating func attach(_ chunks: [ClosedChunk], lastValue: Double, to slot: Int) {
+        for chunk in chunks where chunk.firstTime > series[slot].lastTime {
+            append(chunk, to: slot)
+            series[slot].open.goOn(after: chunk.lastTime, lastValue)
+            if chunk.lastTime > maximumTime { maximumTime = chunk.lastTime }
+        }
+    }
+
     // MARK: Reading
 
     mutating func beginReading() { readers += 1 }
@@ -261,7 +382,7 @@ struct Head: ~Copyable {
         readers -= 1
         guard readers == 0 else { return }
         retired = nil
-        for chunk in garbage { unsafe arena.give(chunk.bytes, chunk.sizeClass) }
+        for chunk in garbage { if let bytes = unsafe chunk.bytes { unsafe arena.give(bytes, chunk.sizeClass) } }
         garbage.removeAll()
     }
 
@@ -284,6 +405,7 @@ struct Head: ~Copyable {
     func overlaps(_ slot: Int, from: Int64, through: Int64) -> Bool {
         let entry = series[slot]
         let gone = deleted[slot]
+        if let late = late[UInt32(slot)], !late.indices(after: from - 1, through: through).isEmpty { return true }
         if !entry.open.isEmpty, entry.open.firstTime <= through, entry.open.lastTime >= from,
             !gone.covers(entry.open.firstTime, entry.open.lastTime)
         {
@@ -369,7 +491,7 @@ struct Head: ~Copyable {
     /// Lets go of chunks that end before `time`, and of series that have none left; answers how many chunks went.
     mutating func forget(before time: Int64) -> Int {
         // Not the greater of the two: after a clock that was ahead for a while, samples must be taken again.
-        minimumTime = time
+        forgotten = time
         var dropped = 0
         var gone: [(slot: UInt32, labels: Labels, pairs: [UInt32])] = []
         for slot in series.indices where series[slot].isLive {
@@ -387,7 +509,7 @@ struct Head: ~Copyable {
             }
             let entry = series[slot]
             let isIdle = entry.open.isEmpty ? !entry.isFresh : entry.lastTime < time
-            if entry.firstClosed == 0, isIdle {
+            if entry.firstClosed == 0, isIdle, late[UInt32(slot)] == nil {
                 let pairs = Array(
                     labelPairs[Int(entry.labelOffset)..<Int(entry.labelOffset) + 2 * Int(entry.labelCount)])
                 gone.append((UInt32(slot), labels(at: slot), pairs))
@@ -414,7 +536,8 @@ struct Head: ~Copyable {
     }
 
     private mutating func discard(_ chunk: ClosedChunk) {
-        if readers > 0 { garbage.append(chunk) } else { unsafe arena.give(chunk.bytes, chunk.sizeClass) }
+        guard let bytes = unsafe chunk.bytes else { return }
+        if readers > 0 { garbage.append(chunk) } else { unsafe arena.give(bytes, chunk.sizeClass) }
     }
 
     /// Rewrites the pairs of symbols without those of removed series.

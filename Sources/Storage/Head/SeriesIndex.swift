@@ -14,6 +14,8 @@ struct SymbolTable {
     var count: Int { numbers.count }
 
     func find(_ text: String) -> UInt32? { numbers[text] }
+    /// Every text with its number.
+    var inUse: [(text: String, number: UInt32)] { numbers.map { ($0.key, $0.value) } }
 
     mutating func number(of text: String) -> UInt32 {
         if let known = numbers[text] { return known }
@@ -135,93 +137,19 @@ struct SeriesIndex {
         guard let number = symbols.find(name) else { return [] }
         return values[number]?.map { symbols[$0] } ?? []
     }
-
-    /// Slots of the series that fulfil all matchers, ascending.
-    func select(_ matchers: [Matcher]) -> [UInt32] {
-        var result: [UInt32]?
-        var excluded: [[UInt32]] = []
-        // An equality with a value is the cheapest to read and mostly the narrowest.
-        for matcher in matchers.sorted(by: { $0.cost < $1.cost }) {
-            if matcher.matches("") {
-                // Series without the label fulfil it: take away those with a value that does not.
-                excluded.append(union(valuesOf: matcher.name) { !matcher.matches($0) })
-            } else {
-                let list = matching(matcher)
-                result = result.map { SeriesIndex.intersect($0, list) } ?? list
-                if result?.isEmpty ?? false { return [] }
-            }
-        }
-        var slots = result ?? all
-        for list in excluded where !list.isEmpty { slots = SeriesIndex.subtract(slots, list) }
-        return slots
-    }
-
-    private func matching(_ matcher: Matcher) -> [UInt32] {
-        let texts: [String]?
-        switch matcher.operation {
-        case .equal: texts = [matcher.value]
-        case .matches: texts = matcher.pattern?.alternatives
-        default: texts = nil
-        }
-        guard let texts else { return union(valuesOf: matcher.name) { matcher.matches($0) } }
-        guard let name = symbols.find(matcher.name) else { return [] }
-        let lists = texts.compactMap { symbols.find($0).flatMap { postings[Self.key(name, $0)] } }
-        return lists.count == 1 ? lists[0] : SeriesIndex.merge(lists)
-    }
-
-    private func union(valuesOf name: String, where isWanted: (String) -> Bool) -> [UInt32] {
-        guard let number = symbols.find(name), let values = values[number] else { return [] }
-        return SeriesIndex.merge(
-            values.compactMap { isWanted(symbols[$0]) ? postings[Self.key(number, $0)] : nil })
-    }
-
-    private static func merge(_ lists: [[UInt32]]) -> [UInt32] {
-        guard lists.count > 1 else { return lists.first ?? [] }
-        var merged = lists.flatMap { $0 }
-        merged.sort()
-        var count = 0
-        for index in merged.indices where count == 0 || merged[index] != merged[count - 1] {
-            merged[count] = merged[index]
-            count += 1
-        }
-        merged.removeLast(merged.count - count)
-        return merged
-    }
-
-    private static func intersect(_ left: [UInt32], _ right: [UInt32]) -> [UInt32] {
-        var (result, i, j): ([UInt32], Int, Int) = ([], 0, 0)
-        result.reserveCapacity(min(left.count, right.count))
-        while i < left.count, j < right.count {
-            if left[i] == right[j] {
-                result.append(left[i])
-                (i, j) = (i + 1, j + 1)
-            } else if left[i] < right[j] {
-                i += 1
-            } else {
-                j += 1
-            }
-        }
-        return result
-    }
-
-    private static func subtract(_ left: [UInt32], _ right: [UInt32]) -> [UInt32] {
-        var (result, j): ([UInt32], Int) = ([], 0)
-        for slot in left {
-            while j < right.count, right[j] < slot { j += 1 }
-            if j == right.count || right[j] != slot { result.append(slot) }
-        }
-        return result
-    }
 }
 
-extension Matcher {
-    /// Cheaper matchers are read first.
-    fileprivate var cost: Int {
-        switch operation {
-        case .equal: name == Labels.nameLabel ? 1 : 0
-        case .matches: pattern?.alternatives == nil ? 3 : 2
-        case .notEqual: 4
-        case .matchesNot: 5
-        }
+extension SeriesIndex: LabelIndex {
+    func everything() -> [UInt32] { all }
+
+    func list(_ name: String, _ value: String) -> [UInt32] {
+        guard let name = symbols.find(name), let value = symbols.find(value) else { return [] }
+        return postings[Self.key(name, value)] ?? []
+    }
+
+    func union(of name: String, where isWanted: (String) -> Bool) -> [UInt32] {
+        guard let number = symbols.find(name), let values = values[number] else { return [] }
+        return SortedLists.merge(
+            values.compactMap { isWanted(symbols[$0]) ? postings[Self.key(number, $0)] : nil })
     }
 }

@@ -8,7 +8,7 @@ struct Tombstone {
 
 /// Deleted times of the series by slot, each list sorted and without overlaps.
 struct Tombstones {
-    private var ranges: [UInt32: [ClosedRange<Int64>]] = [:]
+    private(set) var ranges: [UInt32: [ClosedRange<Int64>]] = [:]
 
     var isEmpty: Bool { ranges.isEmpty }
     var slots: [UInt32] { Array(ranges.keys) }
@@ -71,6 +71,14 @@ extension Head {
                     reference: Head.reference(UInt32(slot), series[slot].generation), range: first...last))
         }
         return stones
+    }
+
+    /// The slots of matching series with late samples in `[from, through]`.
+    func lateSlots(_ matchers: [Matcher], from: Int64, through: Int64) -> [UInt32] {
+        guard !late.isEmpty else { return [] }
+        return index.select(matchers).filter {
+            !(late[$0]?.indices(after: from - 1, through: through).isEmpty ?? true)
+        }
     }
 
     /// Hides a tombstone's samples, if its series is still there.

@@ -100,6 +100,27 @@ struct RecordDecoder {
         return Int64(bitPattern: raw >> 1) ^ -Int64(bitPattern: raw & 1)
     }
 
+    mutating func skipVarint() {
+        while offset < bytes.count {
+            offset += 1
+            if bytes[offset - 1] < 0x80 { return }
+        }
+        isBroken = true
+    }
+
+    mutating func skip(_ count: Int) {
+        if count <= bytes.count - offset { offset += count } else { isBroken = true }
+    }
+
+    mutating func skipText() {
+        let count = uvarint()
+        guard !isBroken, count <= UInt64(bytes.count - offset) else {
+            isBroken = true
+            return
+        }
+        offset += Int(count)
+    }
+
     mutating func labels() -> Labels {
         let count = uvarint()
         var labels: [Label] = []
@@ -117,6 +138,8 @@ struct RecordDecoder {
             return ""
         }
         defer { offset += Int(count) }
-        return String(decoding: bytes[offset..<offset + Int(count)], as: UTF8.self)
+        return unsafe bytes.withUnsafeBufferPointer { bytes in
+            unsafe String(decoding: bytes[offset..<offset + Int(count)], as: UTF8.self)
+        }
     }
 }

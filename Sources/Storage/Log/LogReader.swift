@@ -15,7 +15,8 @@ struct LogReader {
     private(set) var wholeEnd = 0
     private(set) var tear: Tear?
 
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
+    /// Reads from `offset` on, where a record begins; the bytes begin with a page.
+    init(_ bytes: [UInt8], from offset: Int = 0) { (self.bytes, self.offset, wholeEnd) = (bytes, offset, offset) }
 
     /// The next record, decompressed; nil at the end or at a tear.
     mutating func next() -> [UInt8]? {

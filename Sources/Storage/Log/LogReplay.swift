@@ -7,6 +7,8 @@ public struct ReplayReport: Hashable, Sendable {
     public var series = 0, samples = 0, staleSamples = 0
     /// Samples of series that the log does not name, and records of kinds that are not read yet.
     public var unknownReferences = 0, skippedRecords = 0
+    /// Chunks that an earlier run had stored, and samples that came late.
+    public var storedChunks = 0, lateSamples = 0
     /// Exemplars read, and deletions.
     public var exemplars = 0, tombstones = 0
     /// Records of metadata, which is kept by target and not here.
@@ -32,19 +34,29 @@ struct LogReplay {
         }.sorted()
     }
 
+    /// What an earlier run wrote of closed chunks, by the log's references; taken as their series are met.
+    var stored: [SeriesReference: HeadChunkFiles.Stored] = [:]
+    /// The folder of the log of late samples.
+    var lateDirectory: String?
+
     /// What is known while it is read.
     private struct State {
         var report = ReplayReport()
         /// The slot that each of the log's references means.
         var known: [UInt64: Int] = [:]
         var exemplars: ExemplarRing
+        var stored: [SeriesReference: HeadChunkFiles.Stored]
+        /// The newest sample in each segment.
+        var newest: [Int: Int64] = [:]
+        var segment = -1
+        var isLate = false
     }
 
     func run(
         into head: inout Head, exemplars: inout ExemplarRing, oldest: Int64,
         at begun: (_ segment: Int) -> Void = { _ in }
-    ) throws(FileError) -> ReplayReport {
-        var state = State(exemplars: exemplars)
+    ) throws(FileError) -> (report: ReplayReport, newest: [Int: Int64]) {
+        var state = State(exemplars: exemplars, stored: stored)
         // What was read before an error counts all the same.
         defer { exemplars = state.exemplars }
         let names = try files.list(directory)
@@ -59,11 +71,22 @@ struct LogReplay {
         for name in names {
             guard let number = Int(name), name.count == 8, number > done, number <= through else { continue }
             begun(number)
+            (state.segment, state.newest[number]) = (number, .min)
             try read("\(directory)/\(name)", into: &head, oldest, &state)
             state.report.segments += 1
         }
+        if let lateDirectory, try files.attributes(of: lateDirectory) != nil {
+            state.isLate = true
+            for number in try LogReplay.segments(in: lateDirectory, files) {
+                try read("\(lateDirectory)/\(LogFormat.segmentName(number))", into: &head, .min, &state)
+            }
+        }
+        for (reference, slot) in state.known {
+            let own = Head.reference(UInt32(slot), head.series[slot].generation)
+            if own != reference { head.foreign[reference] = own }
+        }
         state.report.series = head.liveCount
-        return state.report
+        return (state.report, state.newest)
     }
 
     private func remove(_ path: String) throws(FileError) {
@@ -116,6 +139,10 @@ struct LogReplay {
                 // Another writer numbers its series in its own way.
                 state.known[reference] = Head.slot(head.createUnlogged(series, hash: hash))
             }
+            if let earlier = state.stored.removeValue(forKey: reference), let slot = state.known[reference] {
+                head.attach(earlier.chunks, lastValue: earlier.lastValue, to: slot)
+                state.report.storedChunks += earlier.chunks.count
+            }
         }
     }
 
@@ -148,6 +175,8 @@ struct LogReplay {
         var decoder = RecordDecoder(record, from: 1)
         guard decoder.hasMore else { return }
         let first = First(&decoder)
+        var newest = Int64.min
+        defer { state.newest[state.segment] = max(state.newest[state.segment] ?? .min, newest) }
         while decoder.hasMore {
             let (reference, time, value) = first.next(&decoder)
             guard !decoder.isBroken else {
@@ -155,9 +184,16 @@ struct LogReplay {
                 return
             }
             guard let slot = state.known[reference] else {
+                // What is not known cannot be written to a block: the segment stays as long as it can matter.
+                newest = max(newest, time)
                 state.report.unknownReferences += 1
                 continue
             }
+            if state.isLate, time <= head.series[slot].lastTime || time < head.minimumTime {
+                if head.enterLate(slot, time, value) { state.report.lateSamples += 1 }
+                continue
+            }
+            newest = max(newest, time)
             guard time >= oldest else { continue }
             if head.replay(slot, time, value) { state.report.samples += 1 } else { state.report.staleSamples += 1 }
         }

@@ -18,9 +18,14 @@ extension API {
         return .nothing
     }
 
-    /// Gives back what deleted samples take in memory.
+    /// Gives back what deleted samples take in memory and on disk.
     func cleanTombstones() throws(APIError) -> APIResponse {
-        try administered().cleanTombstones()
+        let storage = try administered()
+        do throws(StorageError) {
+            try storage.cleanTombstones()
+        } catch {
+            throw APIError(status: 500, type: "internal", message: error.description)
+        }
         return .nothing
     }
 

@@ -18,8 +18,9 @@ extension API {
         var interface = API.offered(
             "exclude_alerts label_values_match lifecycle query_stats query_warnings time_range_labels "
                 + "time_range_series",
-            not: "otlp_write_receiver remote_write_receiver search")
+            not: "otlp_write_receiver search")
         interface["admin"] = context.allowsAdmin
+        interface["remote_write_receiver"] = context.receiver() != nil
         var storage = API.offered("isolation", not: "native_histograms st_storage xor2_encoding")
         storage["exemplar_storage"] = context.storage?.keepsExemplars ?? false
         let categories: [String: [String: Bool]] = [

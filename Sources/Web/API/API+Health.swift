@@ -83,10 +83,10 @@ extension API {
     // MARK: Metrics
 
     /// The daemon's own figures and the series of its checks, so that another Prometheus sees what is watched here.
-    /// A Vedette is told the figures alone: it has these series, and would have them twice.
+    /// This daemon itself is told the figures alone: it has these series, and would have them twice.
     func ownMetrics(_ request: APIRequest) -> APIResponse {
         var families = context.metrics()
-        if request.agent?.hasPrefix("Vedette") != true { families += checkFamilies() }
+        if request.agent != Target.agent { families += checkFamilies() }
         return .metrics(families, accept: request.accept)
     }
 

@@ -187,10 +187,11 @@ extension API {
     /// What every answer about series has to say at present.
     private var notices: [String] {
         let progress = context.replay()
-        guard progress.state != .done else { return [] }
-        return [
+        let aside = (context.storage?.setAside ?? []).map { "the block \($0.name) is not served: \($0.reason)" }
+        guard progress.state != .done else { return aside }
+        return aside + [
             "the log of earlier runs is still being read (segment \(progress.current) of \(progress.last)): "
-                + "only samples of this run are here"
+                + "only samples of this run and blocks are here"
         ]
     }
 

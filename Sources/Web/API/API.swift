@@ -2,6 +2,7 @@ public import Basics
 public import Model
 public import Notifying
 public import Query
+public import Remote
 public import Rollback
 public import Rules
 public import Scraping
@@ -50,6 +51,8 @@ public struct APIContext: Sendable {
     public var externalLabels = Labels()
     /// Where exemplars lie and samples are deleted; nil: there is none.
     public var storage: SeriesStore?
+    /// Takes what others send by remote write; nil: that is switched off.
+    public var receiver: @Sendable () -> WriteReceiver? = { nil }
     /// Whether samples may be deleted over HTTP.
     public var allowsAdmin = false
     /// What every path begins with, empty or as `/vedette`.
@@ -111,6 +114,7 @@ public struct API: Sendable {
         "/api/v1/parse_query": (["GET", "POST"], { try $0.parseQuery($1) }),
         "/api/v1/series": (["GET", "POST"], { try $0.series($1) }),
         "/api/v1/labels": (["GET", "POST"], { try $0.labels($1) }),
+        "/api/v1/write": (["POST"], { try $0.receiveWrite($1) }),
         "/api/v1/targets": (["GET"], { api, request in api.targets(request) }),
         "/api/v1/targets/metadata": (["GET"], { try $0.targetMetadata($1) }),
         "/api/v1/targets/relabel_steps": (["GET"], { try $0.relabelSteps($1) }),

@@ -20,6 +20,8 @@ public struct APIRequest: Sendable {
     public var acceptsGzip = false
     /// The `Content-Type` header, empty when there is none; nil: nobody asked.
     public var contentType: String?
+    /// The `Content-Encoding` header, empty when there is none.
+    public var contentEncoding = ""
 
     /// The `User-Agent` header.
     public var agent: String?

@@ -2,7 +2,7 @@
 public enum Role: String, Sendable, Hashable, CaseIterable, Comparable {
     /// Reads: metrics, queries, alerts, pages of the interface.
     case viewer
-    /// Also acts on what happens: posts alerts, silences, approves and cancels rollbacks, sends given-up pages again.
+    /// Also acts on what happens: posts alerts and samples, silences, approves and cancels rollbacks, sends given-up pages again.
     case operator_ = "operator"
     /// Also changes the daemon itself: reloads it, deletes samples.
     case admin
@@ -32,6 +32,8 @@ extension APIRequest {
     private static let ofAdmins = ["/-/", "/api/v1/admin/"]
 
     /// Whether it changes something, and so stands in the audit record. Alerts that senders post again every minute
-    /// are what the daemon works on and no change of it.
-    var isChange: Bool { role ?? .viewer > .viewer && !(path == "/api/v2/alerts" && method == "POST") }
+    /// and samples are what the daemon works on and no change of it.
+    var isChange: Bool { role ?? .viewer > .viewer && !(APIRequest.fed.contains(path) && method == "POST") }
+
+    private static let fed: Set = ["/api/v2/alerts", "/api/v1/write"]
 }

@@ -63,6 +63,8 @@ public struct WebSettings: Sendable, Hashable {
     public var anonymous: Role?
     /// How much one may ask.
     public var limits = Limits()
+    /// Whether samples are taken at `/api/v1/write`.
+    public var takesRemoteWrite = false
     /// Nil: plain HTTP.
     public var tls: TLS?
 
@@ -117,6 +119,7 @@ extension WebSettings {
             }
             anonymous = role
         }
+        takesRemoteWrite = try map.take("remote_write_receiver", default: false)
         if let part = try map.takeMap("limits") { limits = try Limits(from: part) }
         if let part = try map.takeMap("tls") {
             tls = TLS(

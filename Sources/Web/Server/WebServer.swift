@@ -199,7 +199,7 @@ public final class WebServer: Sendable {
         let executor = executor(call.path)
         let answer = await executor.start { [handler] in
             let answer = await handler(call)
-            if max(call.body.count, answer.body.count) >= WebServer.burst { releaseFreedMemory() }
+            if max(call.body.count, answer.body.count) >= WebServer.burst { releaseAfterBurst() }
             return answer
         }.value
         guard answer.body.count >= WebServer.compressedFrom, call.acceptsGzip, !answer.isCompressed else {
@@ -217,6 +217,7 @@ public final class WebServer: Sendable {
             query: request.uri.query ?? "", body: body, isForm: isForm, accept: headers[.accept])
         call.acceptsGzip = accepts("gzip", headers[.acceptEncoding])
         call.contentType = headers[.contentType] ?? ""
+        call.contentEncoding = headers[.contentEncoding] ?? ""
         call.agent = headers[.userAgent]
         call.peer = peer(of: connection, user: await user(of: connection))
         call.credentials.authorization = headers[.authorization]

@@ -176,8 +176,22 @@ extension OpenAPI {
         .get("/metrics", "metrics", "The daemon's own figures.", families),
     ]
 
+    private static let write = Operation(
+        method: "POST", path: "/api/v1/write", id: "write",
+        summary: "Stores samples that are sent by remote write 1.0, where that is switched on.",
+        body: ["type": "string", "format": "binary", "description": "prometheus.WriteRequest, as a Snappy block."],
+        bodyType: "application/x-protobuf", answers: [Answer(status: 204, description: "All is stored.")],
+        errors: [
+            Answer(
+                status: 400, description: "Some of it is not stored, or it is no such message.",
+                content: [("text/plain", text)]),
+            error(404, "It is switched off."),
+            Answer(status: 415, description: "Another type or encoding.", content: [("text/plain", text)]),
+        ])
+
     private static let changed: [Operation] =
-        ["/api/v1/alerts", "/api/v1/silences"].map { path in
+        [write]
+        + ["/api/v1/alerts", "/api/v1/silences"].map { path in
             Operation(
                 method: "POST", path: path, id: path == "/api/v1/alerts" ? "alertsV1Post" : "silencesV1Post",
                 summary: "Gone; see /api/v2.", answers: [gone])

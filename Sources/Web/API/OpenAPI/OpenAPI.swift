@@ -18,8 +18,8 @@ struct OpenAPI: Sendable {
         /// One sentence.
         var summary: String
         var parameters: [Parameter] = []
-        /// A JSON body's schema; or
-        var body: JSON?
+        /// A body's schema and its media type; or
+        var body: JSON?, bodyType = "application/json"
         /// whether the parameters come as a form.
         var isForm = false
         /// What it answers when all is well.
@@ -136,7 +136,9 @@ struct OpenAPI: Sendable {
         if operation.isForm { members.append(.init("requestBody", form(operation.parameters))) }
         if let body = operation.body {
             members.append(
-                .init("requestBody", ["required": true, "content": ["application/json": ["schema": body]]]))
+                .init(
+                    "requestBody",
+                    ["required": true, "content": .object([.init(operation.bodyType, ["schema": body])])]))
         }
         var statuses: [JSON.Member] = (operation.answers + operation.errors).sorted { $0.status < $1.status }
             .map { .init("\($0.status)", $0.json) }

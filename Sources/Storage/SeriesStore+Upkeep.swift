@@ -1,0 +1,414 @@
+public import Basics
+internal import Model
+internal import Synchronization
+
+/// What upkeep remembers from one time to the next.
+struct Upkeep {
+    /// Blocks that a retention horizon was applied to already, by their name and that horizon.
+    var applied: [ULID: Set<Milliseconds>] = [:]
+}
+
+extension SeriesStore {
+    /// Stores closed chunks, cuts blocks from the head, compacts them, lets go of what is too old or too much, in
+    /// memory, in blocks and in the log: call it every minute, from a thread that may be busy for seconds.
+    public func maintain() {
+        upkeep.withLock { upkeep in
+            guard replay.state == .done else { return forgetHead() }
+            storeChunks()
+            cutBlocks()
+            forgetHead()
+            applyRetention(&upkeep)
+            compactBlocks()
+            upkeep.applied = upkeep.applied.filter { entry in shelf.blocks.contains { $0.meta.ulid == entry.key } }
+        }
+    }
+
+    /// Lets go of what is too old in the head, or too much for memory.
+    private func forgetHead() {
+        var bound = clock.now().milliseconds - settings.retention
+        while true {
+            let excess = head.withLock { head in
+                figures.forgottenChunks.add(head.forget(before: bound))
+                return head.chunkBytes > settings.maximumBytes && bound < head.maximumTime - 60_000
+            }
+            guard excess else { break }
+            // Too large in bytes: give up an eighth of the time that is kept, and look again.
+            let newest = head.withLock { $0.maximumTime }
+            bound += max(1000, (newest - bound) / 8)
+            figures.forcedForgets.add()
+        }
+        guard replay.state == .done else { return }
+        forgetSegments(before: head.withLock { $0.minimumTime })
+    }
+
+    // MARK: Chunks of the head
+
+    /// Writes the head's closed chunks to its files, so that only open ones are in memory.
+    private func storeChunks() {
+        while true {
+            let chunks = head.withLock { $0.takeUnstored(4096) }
+            defer { head.withLock { $0.endReading() } }
+            guard !chunks.isEmpty else { return }
+            do throws(FileError) {
+                let places = try chunkFiles.append(chunks)
+                head.withLock { head in for (chunk, place) in zip(chunks, places) { head.didStore(chunk, at: place) } }
+                figures.storedChunks.add(chunks.count)
+            } catch {
+                head.withLock { $0.putBack(chunks) }
+                figures.chunkFailures.add()
+                return
+            }
+        }
+    }
+
+    // MARK: Cutting
+
+    /// Cuts the head's oldest two hours into a block while it spans more than three.
+    private func cutBlocks() {
+        while let range = rangeToCut() {
+            do throws(BlockDefect) {
+                try cutBlock(range)
+            } catch {
+                figures.blockFailures.add()
+                report(error)
+                return
+            }
+        }
+    }
+
+    private func rangeToCut() -> Range<Int64>? {
+        head.withLock { head in
+            // Looking at every series is for when there can be something.
+            let span = Head.rangeLength / 2 * 3
+            guard head.maximumTime > .min + span, head.maximumTime - span > head.minimumTime,
+                let first = head.bounds().times?.lowerBound, head.maximumTime - first > span
+            else { return nil }
+            let start = first.flooringDivision(by: Head.rangeLength) * Head.rangeLength
+            return start..<start + Head.rangeLength
+        }
+    }
+
+    private func cutBlock(_ range: Range<Int64>) throws(BlockDefect) {
+        // From here on nothing is added to that time in order; the chunks of it stay as they are.
+        let snapshot = head.withLock { head in
+            head.refuse(before: range.upperBound)
+            return head.snapshot()
+        }
+        let order = snapshot.sorted()
+        do throws(FileError) {
+            try log.withLock { (log) throws(FileError) in
+                // What follows is in a segment of its own, so that this one can go in two hours.
+                if log.writer.segmentSize > 0 { try log.writer.beginSegment() }
+            }
+            chunkFiles.cut()
+        } catch {
+            throw BlockDefect(error)
+        }
+        var isOwn = BlockMeta(ulid: ULID.none, minTime: range.lowerBound, maxTime: range.upperBound)
+        isOwn.headCut = range.upperBound
+        try writeFromHead(isOwn, order, snapshot, after: range.lowerBound - 1, through: range.upperBound - 1)
+        try writeLate(before: range.lowerBound, order, snapshot)
+        figures.cuts.add()
+        head.withLock { head in
+            figures.forgottenChunks.add(head.forget(before: range.upperBound))
+            head.removeLate(after: .min, through: range.upperBound - 1)
+        }
+        do throws(FileError) {
+            try log.withLock { (log) throws(FileError) in
+                if log.lateSegment >= 0 { try rewriteLate(&log) }
+            }
+            try chunkFiles.forget(before: range.upperBound)
+        } catch {
+            // Both are read again at the next start, and change nothing then.
+            throw BlockDefect(error)
+        }
+    }
+
+    /// Writes a block of the head's samples in `(after, through]`, late ones among them; none where there are none.
+    private func writeFromHead(
+        _ meta: BlockMeta, _ order: [Int], _ snapshot: HeadSnapshot, after: Int64, through: Int64,
+        lateOnly: Bool = false
+    ) throws(BlockDefect) {
+        do throws(FileError) {
+            let draft = try shelf.draft()
+            var named = meta
+            (named.ulid, named.sources) = (draft.ulid, [draft.ulid])
+            var written: BlockMeta
+            do throws(FileError) {
+                var writer = try BlockWriter(
+                    directory: draft.path, files: files, meta: named, symbols: snapshot.symbols)
+                var rest = order[...]
+                while !rest.isEmpty {
+                    try addSlice(
+                        rest.prefix(256), of: snapshot, to: &writer, after: after, through: through, lateOnly: lateOnly)
+                    rest = rest.dropFirst(256)
+                }
+                written = try writer.finish()
+            } catch {
+                // What cannot be removed now is removed at the next start.
+                try? files.removeTree(draft.path)
+                throw error
+            }
+            guard written.series > 0 else { return try files.removeTree(draft.path) }
+            do throws(BlockDefect) {
+                try shelf.publish(written, from: draft.path)
+            } catch {
+                throw FileError(operation: "publish", path: error.text, code: 0)
+            }
+        } catch {
+            throw BlockDefect(error)
+        }
+    }
+
+    private func addSlice(
+        _ places: ArraySlice<Int>, of snapshot: HeadSnapshot, to writer: inout BlockWriter, after: Int64,
+        through: Int64, lateOnly: Bool
+    ) throws(FileError) {
+        let parts = head.withLock { head in
+            head.beginReading()
+            return places.map { place -> HeadPart? in
+                let (slot, generation) = snapshot.slots[place]
+                guard head.series[Int(slot)].isLive, head.series[Int(slot)].generation == generation else { return nil }
+                guard let part = head.part(Int(slot), after: after, through: through, reading: .all) else { return nil }
+                guard lateOnly else { return part }
+                return part.late.map { HeadPart(late: $0) }
+            }
+        }
+        let token = HeadReading(self)
+        let open = chunkFiles.open
+        for (place, part) in zip(places, parts) {
+            guard let part else { continue }
+            let chunks: [ChunkData]
+            do throws(BlockDefect) {
+                chunks = try part.chunkData(after: after, through: through, directory: directory, open)
+            } catch {
+                throw FileError(operation: "read", path: error.text, code: 5)
+            }
+            try writer.add(snapshot.pairs(of: place), chunks)
+        }
+        withExtendedLifetime(token) {}
+    }
+
+    /// Writes the late samples of a time that was cut before, in blocks of two hours.
+    private func writeLate(before end: Int64, _ order: [Int], _ snapshot: HeadSnapshot) throws(BlockDefect) {
+        let starts = head.withLock { head in
+            Set(
+                head.late.values.flatMap { late in
+                    late.times.prefix { $0 < end }.map { $0.flooringDivision(by: Head.rangeLength) }
+                })
+        }
+        for start in starts.sorted().map({ $0 * Head.rangeLength }) {
+            var meta = BlockMeta(ulid: ULID.none, minTime: start, maxTime: start + Head.rangeLength)
+            meta.isOutOfOrder = true
+            try writeFromHead(
+                meta, order, snapshot, after: start - 1, through: start + Head.rangeLength - 1, lateOnly: true)
+        }
+    }
+
+    /// Begins the late samples' log anew with those that are not in blocks yet.
+    func rewriteLate(_ log: inout LogState) throws(FileError) {
+        try beginLateLog(&log)
+        let kept = head.withLock { head -> [(SeriesReference, LateSamples)] in
+            head.late.map { (Head.reference($0.key, head.series[Int($0.key)].generation), $0.value) }
+        }
+        for (reference, samples) in kept {
+            var batch = SampleBatch(timestamp: Timestamp(milliseconds: samples.times.first ?? 0))
+            for (time, value) in zip(samples.times, samples.values) { batch.append(reference, value, at: time) }
+            SeriesStore.encodeSamples(batch, into: &log.record)
+            try log.late?.write(log.record)
+        }
+        try log.late?.currentFile.synchronize()
+        let wbl = "\(directory)/wbl"
+        for number in try LogReplay.segments(in: wbl, files) where number < log.lateSegment {
+            try files.removeTree("\(wbl)/\(LogFormat.segmentName(number))")
+        }
+    }
+
+    /// Tells of a block that could not be written or read.
+    func report(_ defect: BlockDefect) { lastDefect.withLock { $0 = defect } }
+
+    /// What went wrong with a block since this was asked for last, in one sentence.
+    public func takeProblem() -> String? { lastDefect.withLock { $0.take()?.text } }
+
+    /// The blocks that cannot be read, and are not served.
+    public var setAside: [SetAsideBlock] { shelf.setAside }
+
+    /// How often `maintain` is to be called.
+    public static let upkeepInterval: Milliseconds = 60_000
+
+    // MARK: Retention
+
+    /// Removes the oldest blocks while there is too much, and from the others what is kept for a shorter time.
+    private func applyRetention(_ upkeep: inout Upkeep) {
+        let newest = max(head.withLock { $0.maximumTime }, shelf.blocks.map(\.meta.maxTime).max() ?? .min)
+        guard newest > .min else { return }
+        let horizons = Set(settings.retentionRules.map(\.keep) + [settings.retention])
+        let longest = horizons.max() ?? settings.retention
+        for block in shelf.blocks {
+            let age = newest - block.meta.maxTime
+            if age >= longest {
+                shelf.remove([block])
+                figures.blocksRemoved.add()
+                continue
+            }
+            // A block is written anew once for each horizon that it passes, and only if that takes something away.
+            let passed = horizons.filter { age >= $0 }
+            guard passed.contains(where: { !(upkeep.applied[block.meta.ulid]?.contains($0) ?? false) }) else {
+                continue
+            }
+            do throws(BlockDefect) {
+                if try holdsExpired(block, age: age) { try rewrite([block]) }
+                upkeep.applied[block.meta.ulid, default: []].formUnion(passed)
+            } catch {
+                figures.blockFailures.add()
+                report(error)
+            }
+        }
+        applySizeBound()
+    }
+
+    /// How long a series is kept.
+    func keep(of labels: Labels) -> Milliseconds {
+        settings.retentionRules.first { rule in rule.matchers.allSatisfy { $0.matches(labels) } }?.keep
+            ?? settings.retention
+    }
+
+    private func holdsExpired(_ block: Block, age: Milliseconds) throws(BlockDefect) -> Bool {
+        guard !settings.retentionRules.isEmpty else { return age >= settings.retention }
+        var rest = try block.index.everything()
+        for rule in settings.retentionRules {
+            let matching = SortedLists.intersect(rest, try block.index.select(rule.matchers))
+            if !matching.isEmpty, age >= rule.keep { return true }
+            rest = SortedLists.subtract(rest, matching)
+        }
+        return !rest.isEmpty && age >= settings.retention
+    }
+
+    private func applySizeBound() {
+        guard settings.retentionBytes > 0 else { return }
+        do throws(FileError) {
+            var bytes = shelf.blocks.reduce(0) { $0 + $1.bytes }
+            for folder in ["wal", "wbl", "chunks_head"] { bytes += try files.treeBytes("\(directory)/\(folder)") }
+            for block in shelf.blocks where bytes > settings.retentionBytes {
+                bytes -= block.bytes
+                shelf.remove([block])
+                figures.blocksRemoved.add()
+            }
+        } catch {
+            figures.blockFailures.add()
+            report(BlockDefect(error))
+        }
+    }
+
+    // MARK: Compaction
+
+    private func compactBlocks() {
+        // As long as there is something to do, but no longer than a busy hour's worth at a time.
+        for _ in 0..<64 {
+            let blocks = shelf.blocks
+            let plan = CompactionPlan(retention: settings.retention).next(blocks)
+            guard !plan.isEmpty else { return }
+            do throws(BlockDefect) {
+                try rewrite(plan)
+                figures.compactions.add()
+            } catch {
+                figures.blockFailures.add()
+                report(error)
+                return
+            }
+        }
+    }
+
+    /// Writes blocks anew as one, without what was deleted or is kept no longer, in their place.
+    func rewrite(_ blocks: [Block]) throws(BlockDefect) {
+        let newest = max(head.withLock { $0.maximumTime }, shelf.blocks.map(\.meta.maxTime).max() ?? .min)
+        let keeps = settings.retentionRules.isEmpty ? nil : { (labels: Labels) in newest - self.keep(of: labels) }
+        let draft: (ulid: ULID, path: String)
+        do throws(FileError) { draft = try shelf.draft() } catch { throw BlockDefect(error) }
+        do throws(BlockDefect) {
+            let written = try Compactor(files: files).merge(blocks, into: draft.path, as: draft.ulid, oldest: keeps)
+            if written.series == 0 {
+                try? files.removeTree(draft.path)
+                shelf.remove(blocks)
+            } else {
+                try shelf.publish(written, from: draft.path, replacing: blocks)
+            }
+        } catch {
+            try? files.removeTree(draft.path)
+            throw error
+        }
+    }
+}
+
+/// The series of the head at a moment, for writing them in the order of their labels: each as the ranks of its names
+/// and values among the sorted symbols. Memory: eight bytes a label.
+struct HeadSnapshot {
+    var symbols: [String] = []
+    var slots: [(slot: UInt32, generation: UInt32)] = []
+    /// Where each series' ranks begin; one more than there are series.
+    var starts: [Int] = [0]
+    var ranks: [UInt32] = []
+
+    func pairs(of place: Int) -> ArraySlice<UInt32> { ranks[starts[place]..<starts[place + 1]] }
+
+    /// The places in the order of labels.
+    func sorted() -> [Int] {
+        slots.indices.sorted { left, right in
+            pairs(of: left).lexicographicallyPrecedes(pairs(of: right))
+        }
+    }
+}
+
+extension Head {
+    /// The series as they are now. O(labels).
+    func snapshot() -> HeadSnapshot {
+        var snapshot = HeadSnapshot()
+        let used = index.symbols.inUse.sorted { $0.text.isBefore($1.text) }
+        snapshot.symbols = used.map(\.text)
+        var ranks: [UInt32: UInt32] = [:]
+        ranks.reserveCapacity(used.count)
+        for (rank, symbol) in used.enumerated() { ranks[symbol.number] = UInt32(rank) }
+        for slot in index.slots {
+            let entry = series[Int(slot)]
+            snapshot.slots.append((slot, entry.generation))
+            for symbol in symbolPairs(of: Int(slot)) { snapshot.ranks.append(ranks[symbol] ?? 0) }
+            snapshot.starts.append(snapshot.ranks.count)
+        }
+        return snapshot
+    }
+}
+
+extension HeadPart {
+    /// Its samples in `(after, through]` as chunks. Chunks of one series do not cross the bounds of blocks, so whole
+    /// ones are taken as they are, but where samples were deleted or came late.
+    func chunkData(
+        after: Int64, through: Int64, directory: String, _ files: [Int: any File]
+    ) throws(BlockDefect) -> [ChunkData] {
+        let isWhole = closed.allSatisfy { $0.firstTime > after && $0.lastTime <= through }
+        guard deleted.isEmpty, late == nil, isWhole else {
+            var gatherer = ColumnGatherer()
+            try gatherer.add(self, after: after, through: through, directory: directory, files)
+            gatherer.settle()
+            return gatherer.chunks()
+        }
+        var chunks: [ChunkData] = []
+        for chunk in closed {
+            if let place = chunk.storedPlace {
+                guard let file = files[Int(place >> 32)] else { continue }
+                let (bytes, data) = try HeadChunkFiles.read(chunk, in: file, directory: directory)
+                chunks.append(
+                    ChunkData(firstTime: chunk.firstTime, lastTime: chunk.lastTime, bytes: Array(bytes[data])))
+            } else {
+                chunks.append(chunk.data)
+            }
+        }
+        if openCount > 0 {
+            var gatherer = ColumnGatherer()
+            var rest = self
+            rest.closed = []
+            try gatherer.add(rest, after: after, through: through, directory: directory, files)
+            chunks += gatherer.chunks()
+        }
+        return chunks
+    }
+}
