@@ -262,7 +262,7 @@ extension SeriesStore: SampleSource {
         var names: Set<String>
         if matchers.isEmpty {
             names = Set(head.withLock { $0.index.labelNames })
-            eachBlock(from, through) { names.formUnion($0.index.labelNames) }
+            eachBlock(from, through) { block throws(BlockDefect) in names.formUnion(try block.index.labelNames) }
         } else {
             names = Set(try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) })
         }

@@ -90,10 +90,11 @@ extension SeriesStore {
 
     private func cutBlock(_ range: Range<Int64>) throws(BlockDefect) {
         // From here on nothing is added to that time in order; the chunks of it stay as they are.
-        let snapshot = head.withLock { head in
+        var snapshot = head.withLock { head in
             head.refuse(before: range.upperBound)
             return head.snapshot()
         }
+        snapshot.rank()
         let order = snapshot.sorted()
         do throws(FileError) {
             try log.withLock { (log) throws(FileError) in
@@ -348,6 +349,18 @@ struct HeadSnapshot {
     /// Where each series' ranks begin; one more than there are series.
     var starts: [Int] = [0]
     var ranks: [UInt32] = []
+    /// What the symbols' numbers in the head were, until they are ranked.
+    var numbers: [UInt32] = []
+
+    /// Sorts the symbols, and puts their ranks in the place of their numbers: outside of the head's lock.
+    mutating func rank() {
+        let order = symbols.indices.sorted { symbols[$0].isBefore(symbols[$1]) }
+        var ranking = [UInt32](repeating: 0, count: Int(numbers.max() ?? 0) + 1)
+        for (rank, place) in order.enumerated() { ranking[Int(numbers[place])] = UInt32(rank) }
+        symbols = order.map { symbols[$0] }
+        for place in ranks.indices { ranks[place] = ranking[Int(ranks[place])] }
+        numbers = []
+    }
 
     func pairs(of place: Int) -> ArraySlice<UInt32> { ranks[starts[place]..<starts[place + 1]] }
 
@@ -360,18 +373,18 @@ struct HeadSnapshot {
 }
 
 extension Head {
-    /// The series as they are now. O(labels).
+    /// The series as they are now, to be ranked. O(labels).
     func snapshot() -> HeadSnapshot {
         var snapshot = HeadSnapshot()
-        let used = index.symbols.inUse.sorted { $0.text.isBefore($1.text) }
-        snapshot.symbols = used.map(\.text)
-        var ranks: [UInt32: UInt32] = [:]
-        ranks.reserveCapacity(used.count)
-        for (rank, symbol) in used.enumerated() { ranks[symbol.number] = UInt32(rank) }
+        for (text, number) in index.symbols.inUse {
+            snapshot.symbols.append(text)
+            snapshot.numbers.append(number)
+        }
+        snapshot.slots.reserveCapacity(index.slots.count)
+        snapshot.starts.reserveCapacity(index.slots.count + 1)
         for slot in index.slots {
-            let entry = series[Int(slot)]
-            snapshot.slots.append((slot, entry.generation))
-            for symbol in symbolPairs(of: Int(slot)) { snapshot.ranks.append(ranks[symbol] ?? 0) }
+            snapshot.slots.append((slot, series[Int(slot)].generation))
+            snapshot.ranks += symbolPairs(of: Int(slot))
             snapshot.starts.append(snapshot.ranks.count)
         }
         return snapshot
