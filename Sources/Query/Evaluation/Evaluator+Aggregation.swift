@@ -316,7 +316,7 @@ private func mixed(_ hash: UInt64) -> UInt64 {
     return hash ^ (hash >> 33)
 }
 
-/// What is known of a group's values at a step while they come. A type and not a closure, so that the loop has no calls.
+/// What is known of a group's values at a step while they come. A type and not a closure: the loop has no calls then.
 private protocol FoldState {
     mutating func add(_ value: Double)
 }
