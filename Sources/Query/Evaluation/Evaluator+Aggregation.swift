@@ -120,23 +120,23 @@ extension Evaluator {
         _ walk: (_ take: (Int, Span<Double>) -> Void) throws(QueryError) -> Void
     ) throws(QueryError) -> [Double] {
         switch operation {
-        case .sum: try fold(grouping, steps, walk, CompensatedSum(), { $0.add($1) }, { $0.value })
-        case .avg: try fold(grouping, steps, walk, Mean(), { $0.add($1) }, { $0.value })
-        case .stddev: try fold(grouping, steps, walk, Variance(), { $0.add($1) }, { $0.value.squareRoot() })
-        case .stdvar: try fold(grouping, steps, walk, Variance(), { $0.add($1) }, { $0.value })
-        case .count: try fold(grouping, steps, walk, 0.0, { count, _ in count += 1 }, { $0 })
-        case .group: try fold(grouping, steps, walk, 1.0, { _, _ in }, { $0 })
-        case .min: try fold(grouping, steps, walk, Double.nan, { if $1 < $0 || $0.isNaN { $0 = $1 } }, { $0 })
-        case .max: try fold(grouping, steps, walk, Double.nan, { if $1 > $0 || $0.isNaN { $0 = $1 } }, { $0 })
+        case .sum: try fold(grouping, steps, walk, CompensatedSum()) { $0.value }
+        case .avg: try fold(grouping, steps, walk, Mean()) { $0.value }
+        case .stddev: try fold(grouping, steps, walk, Variance()) { $0.value.squareRoot() }
+        case .stdvar: try fold(grouping, steps, walk, Variance()) { $0.value }
+        case .count: try fold(grouping, steps, walk, Tally()) { $0.count }
+        case .group: try fold(grouping, steps, walk, Tally()) { _ in 1 }
+        case .min: try fold(grouping, steps, walk, Least()) { $0.value }
+        case .max: try fold(grouping, steps, walk, Greatest()) { $0.value }
         default: preconditionFailure("\(operation) is no fold")
         }
     }
 
     /// Runs over the rows once, series by series, with one state per group and step.
     @inline(__always)
-    private func fold<State>(
+    private func fold<State: FoldState>(
         _ grouping: Grouping, _ steps: Int, _ walk: (_ take: (Int, Span<Double>) -> Void) throws(QueryError) -> Void,
-        _ initial: State, _ add: @escaping (inout State, Double) -> Void, _ finish: (State) -> Double
+        _ initial: State, _ finish: (State) -> Double
     ) throws(QueryError) -> [Double] {
         let size = grouping.labels.count * steps
         var states = Array(repeating: initial, count: size)
@@ -146,7 +146,7 @@ extension Evaluator {
             for step in row.indices {
                 let value = row[step]
                 guard value.isPresent else { continue }
-                add(&states[into + step], value)
+                states[into + step].add(value)
                 output[into + step] = 0
             }
         }
@@ -314,6 +314,33 @@ private func mixed(_ hash: UInt64) -> UInt64 {
     hash = (hash ^ (hash >> 33)) &* 0xFF51_AFD7_ED55_8CCD
     hash = (hash ^ (hash >> 33)) &* 0xC4CE_B9FE_1A85_EC53
     return hash ^ (hash >> 33)
+}
+
+/// What is known of a group's values at a step while they come. A type and not a closure: the loop has no calls then.
+private protocol FoldState {
+    mutating func add(_ value: Double)
+}
+
+extension CompensatedSum: FoldState {}
+extension Mean: FoldState {}
+extension Variance: FoldState {}
+
+private struct Tally: FoldState {
+    var count = 0.0
+    @inline(__always)
+    mutating func add(_ value: Double) { count += 1 }
+}
+
+private struct Least: FoldState {
+    var value = Double.nan
+    @inline(__always)
+    mutating func add(_ other: Double) { if other < value || value.isNaN { value = other } }
+}
+
+private struct Greatest: FoldState {
+    var value = Double.nan
+    @inline(__always)
+    mutating func add(_ other: Double) { if other > value || value.isNaN { value = other } }
 }
 
 extension Span<Double> {

@@ -79,7 +79,7 @@ extension Evaluator {
     }
 }
 
-/// A row for each series of a feed: what `fill` makes of its samples, absent where it writes nothing. The samples of few
+/// A row for each series of a feed: what `fill` makes of its samples, absent where it writes nothing. Samples of few
 /// series are held at a time.
 struct RowSource: Sendable {
     /// Writes a row; answers whether there is something to tell about the series.

@@ -132,8 +132,7 @@ extension Evaluator {
         return all
     }
 
-    /// What `take` makes of the newest sample of each series at each step; a single step for all of them where `@` fixes
-    /// them.
+    /// What `take` makes of the newest sample of each series at each step; a single step for all where `@` fixes them.
     func instantRows(
         _ node: VectorSelector, _ grid: StepGrid, _ take: @escaping @Sendable (borrowing SeriesColumns, Int) -> Double
     ) throws(QueryError) -> RowSource {
