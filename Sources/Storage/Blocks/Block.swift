@@ -132,7 +132,8 @@ final class Block: Sendable {
 
     private func fetch(_ run: inout Run, segment: Int, _ start: Int, count: Int) throws(BlockDefect) {
         let segments = try contents.segments
-        guard segments.indices.contains(segment), start >= BlockFormat.headerBytes, start < segments[segment].size else {
+        guard segments.indices.contains(segment), start >= BlockFormat.headerBytes, start < segments[segment].size
+        else {
             throw BlockDefect("\(directory)/index", "a chunk is said to lie at byte \(start) of segment \(segment + 1)")
         }
         do throws(FileError) {
