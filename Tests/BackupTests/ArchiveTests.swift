@@ -22,7 +22,7 @@ import Testing
         _ = try blocks.finish()
         try files.removeTree("s/imports")
         var random = SeededRandom(seed: 7)
-        let large = (0..<200_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+        let large = (0..<140_000).map { _ in UInt8.random(in: 0...255, using: &random) }
         for (name, bytes) in [
             ("journal/a.journal", large), ("empty", []),
             ("vedette-backup.json", Array(#"{"version":1,"made":"now","database":"none"}"#.utf8)),
@@ -62,7 +62,7 @@ import Testing
         let size = try make(files, passphrase)
         let whole = try files.contents(of: "b")
         var random = SeededRandom(seed: 11)
-        for round in 0..<60 {
+        for round in 0..<24 {
             var bytes = whole
             var cut = false
             let place: Int
