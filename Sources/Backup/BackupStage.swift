@@ -21,6 +21,7 @@ public struct BackupStage: Sendable {
         of store: SeriesStore, _ journal: Journal?, _ database: Database, directory: String, files: any FileSystem,
         clock: any TimeSource
     ) async throws {
+        BackupStage.removeForgotten(in: directory, files, before: clock.now() - 86_400_000)
         name = try store.snapshot()
         path = "\(directory)/\(SeriesStore.snapshotFolder)/\(name)"
         do {
@@ -51,6 +52,18 @@ public struct BackupStage: Sendable {
         } catch {
             try? files.removeTree(path)
             throw error
+        }
+    }
+
+    /// Removes what a command that was killed left: stages that are older than a day.
+    private static func removeForgotten(in directory: String, _ files: any FileSystem, before moment: Timestamp) {
+        let folder = "\(directory)/\(SeriesStore.snapshotFolder)"
+        // Where there are no snapshots there is nothing to remove; what cannot be removed now stays for the next.
+        for name in (try? files.list(folder)) ?? [] {
+            let facts = try? files.attributes(of: "\(folder)/\(name)/\(ArchiveFormat.facts)")
+            if let made = facts?.modified, made < moment {
+                try? remove(name, directory: directory, files: files)
+            }
         }
     }
 

@@ -188,6 +188,13 @@ public final class BlockImport {
             guard try files.attributes(of: source)?.isDirectory ?? false else {
                 throw FileError(operation: "list", path: source, code: 2)
             }
+            if try files.attributes(of: "\(source)/lock") != nil {
+                // On a disk that only reads nobody writes.
+                let taken = Result { try files.lock("\(source)/lock") }
+                if case .success(nil) = taken {
+                    throw StorageError.inUse(source)
+                }
+            }
             let copy = "\(stage)/copy"
             try files.createDirectory(copy)
             for name in try files.list(source) {

@@ -113,6 +113,11 @@ import Testing
         do {
             let source = try BlockTests.open(files, clock, directory: "s")
             BlockTests.fill(source, series: 7, from: BlockTests.start, hours: 9, into: &expected)
+            let lock = try files.open("s/lock", .readWrite)
+            #expect(try lock.size() == 0)
+            #expect(throws: StorageError.self) {
+                try BlockImport(into: "d", files: files, clock: clock).take(over: "s")
+            }
         }
         func state() throws -> [String: [UInt8]] {
             var state: [String: [UInt8]] = [:]
