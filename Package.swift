@@ -70,6 +70,7 @@ let rooms =
     + room("Alerting", imports: ["Model", "Settings"])
     + room("Rollback", imports: ["Query", "Transport", "Settings"])
     + room("Workloads", imports: ["Statistics", "Exposition", "SQL", "Settings"])
+    + room("Backup", imports: ["Storage", "Exposition", "SQL"])
     + room("Remote", imports: ["Model", "Transport", protobuf])
     + room("Notifying", imports: ["Alerting", "Templates", "Transport"])
     + room(
@@ -77,7 +78,7 @@ let rooms =
         imports: ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Remote", "Notifying", "Systemd"]
             + server)
     + room("Replay", imports: ["Rules", "Notifying"])
-    + room("Daemon", imports: ["Web", lifecycle])
+    + room("Daemon", imports: ["Web", "Backup", lifecycle])
 
 let package = Package(
     name: "vedette",

@@ -1,5 +1,7 @@
 public import Alerting
+internal import Backup
 public import Basics
+internal import Glibc
 internal import Model
 internal import Notifying
 internal import Query
@@ -368,6 +370,10 @@ public final class Vedette: Sendable {
         context.storage = store
         context.exposedChecks = { [self] in settings.withLock { $0.exposedChecks } }
         context.allowsAdmin = options.allowsAdmin
+        context.stageBackup = { [self] in try await stageBackup() }
+        context.removeBackup = { [self] in
+            try BackupStage.remove($0, directory: options.dataDirectory, files: world.files)
+        }
         context.receiver = { [self] in
             options.takesRemoteWrite || settings.withLock { $0.web.takesRemoteWrite } ? receiver : nil
         }
@@ -377,6 +383,23 @@ public final class Vedette: Sendable {
             context.workloads = Forwarder(world.workloads, socket: WorkloadCommand.socket(options))
         }
         return API(context)
+    }
+
+    private func stageBackup() async throws -> (name: String, path: String) {
+        let database: BackupStage.Database =
+            switch settings.withLock({ $0.database.place }) {
+            case .sqlite(let path): .sqlite(path)
+            case .postgresql: .postgresql
+            }
+        let stage = try await BackupStage(
+            of: store, journal, database, directory: options.dataDirectory, files: world.files, clock: world.clock)
+        return (stage.name, absolute(stage.path))
+    }
+
+    private func absolute(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let here = unsafe getcwd(nil, 0) else { return path }
+        defer { unsafe free(here) }
+        return unsafe String(cString: here) + "/" + path
     }
 
     private func runtimeFacts() -> RuntimeFacts {

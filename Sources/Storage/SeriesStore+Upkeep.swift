@@ -13,6 +13,7 @@ extension SeriesStore {
     /// memory, in blocks and in the log: call it every minute, from a thread that may be busy for seconds.
     public func maintain() {
         upkeep.withLock { upkeep in
+            do throws(FileError) { try shelf.reload() } catch { report(BlockDefect(error)) }
             guard replay.state == .done else { return forgetHead() }
             storeChunks()
             cutBlocks()
@@ -130,48 +131,60 @@ extension SeriesStore {
         _ meta: BlockMeta, _ order: [Int], _ snapshot: HeadSnapshot, after: Int64, through: Int64,
         lateOnly: Bool = false
     ) throws(BlockDefect) {
-        do throws(FileError) {
-            let draft = try shelf.draft()
-            var named = meta
-            (named.ulid, named.sources) = (draft.ulid, [draft.ulid])
-            var written: BlockMeta
-            do throws(FileError) {
-                var writer = try BlockWriter(
-                    directory: draft.path, files: files, meta: named, symbols: snapshot.symbols)
-                var rest = order[...]
-                while !rest.isEmpty {
-                    try addSlice(
-                        rest.prefix(256), of: snapshot, to: &writer, after: after, through: through, lateOnly: lateOnly)
-                    rest = rest.dropFirst(256)
-                }
-                written = try writer.finish()
-            } catch {
-                // What cannot be removed now is removed at the next start.
-                try? files.removeTree(draft.path)
-                throw error
-            }
-            guard written.series > 0 else { return try files.removeTree(draft.path) }
-            do throws(BlockDefect) {
-                try shelf.publish(written, from: draft.path)
-            } catch {
-                throw FileError(operation: "publish", path: error.text, code: 0)
-            }
+        let draft: (ulid: ULID, path: String)
+        do throws(FileError) { draft = try shelf.draft() } catch { throw BlockDefect(error) }
+        var named = meta
+        (named.ulid, named.sources) = (draft.ulid, [draft.ulid])
+        let span = HeadSpan(after: after, through: through, lateOnly: lateOnly)
+        guard let written = try writeHead(named, order, snapshot, span, into: draft.path) else { return }
+        do throws(BlockDefect) {
+            try shelf.publish(written, from: draft.path)
         } catch {
+            try? files.removeTree(draft.path)
+            throw error
+        }
+    }
+
+    /// Which of the head's samples go into a block.
+    struct HeadSpan {
+        var after: Int64, through: Int64
+        var lateOnly = false
+    }
+
+    /// Writes a block's folder of the head's samples; nil, and no folder, where there are none.
+    func writeHead(
+        _ meta: BlockMeta, _ order: [Int], _ snapshot: HeadSnapshot, _ span: HeadSpan, into path: String
+    ) throws(BlockDefect) -> BlockMeta? {
+        do throws(FileError) {
+            var writer = try BlockWriter(directory: path, files: files, meta: meta, symbols: snapshot.symbols)
+            var rest = order[...]
+            while !rest.isEmpty {
+                try addSlice(rest.prefix(256), of: snapshot, to: &writer, span)
+                rest = rest.dropFirst(256)
+            }
+            let written = try writer.finish()
+            if written.series > 0 { return written }
+            try files.removeTree(path)
+            return nil
+        } catch {
+            // What cannot be removed now is removed at the next start.
+            try? files.removeTree(path)
             throw BlockDefect(error)
         }
     }
 
     private func addSlice(
-        _ places: ArraySlice<Int>, of snapshot: HeadSnapshot, to writer: inout BlockWriter, after: Int64,
-        through: Int64, lateOnly: Bool
+        _ places: ArraySlice<Int>, of snapshot: HeadSnapshot, to writer: inout BlockWriter, _ span: HeadSpan
     ) throws(FileError) {
         let parts = head.withLock { head in
             head.beginReading()
             return places.map { place -> HeadPart? in
                 let (slot, generation) = snapshot.slots[place]
                 guard head.series[Int(slot)].isLive, head.series[Int(slot)].generation == generation else { return nil }
-                guard let part = head.part(Int(slot), after: after, through: through, reading: .all) else { return nil }
-                guard lateOnly else { return part }
+                guard let part = head.part(Int(slot), after: span.after, through: span.through, reading: .all) else {
+                    return nil
+                }
+                guard span.lateOnly else { return part }
                 return part.late.map { HeadPart(late: $0) }
             }
         }
@@ -181,7 +194,8 @@ extension SeriesStore {
             guard let part else { continue }
             let chunks: [ChunkData]
             do throws(BlockDefect) {
-                chunks = try part.chunkData(after: after, through: through, directory: directory, open)
+                chunks = try part.chunkData(
+                    after: span.after, through: span.through, directory: directory, open)
             } catch {
                 throw FileError(operation: "read", path: error.text, code: 5)
             }

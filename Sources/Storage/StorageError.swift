@@ -8,6 +8,10 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
     case file(FileError)
     /// A block cannot be read or written: the file, the place, the reason.
     case block(String)
+    /// Another import into the directory is under way.
+    case importing(String)
+    /// A daemon writes to the directory that is to be imported.
+    case inUse(String)
     /// The log of earlier runs is not read to its end.
     case replaying
     /// The log cannot be written, and what is not in it would be back after a restart.
@@ -21,6 +25,10 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
         case .file(let error):
             "\(error.path): cannot \(error.operation): \(error.reason); check the directory's owner, mode and free space"
         case .block(let text): "\(text); make room or repair the disk and try again"
+        case .importing(let directory):
+            "\(directory): another import into this directory is under way; wait for its end"
+        case .inUse(let directory):
+            "\(directory): a running daemon uses this directory; stop it, or import a snapshot of it"
         case .replaying: "the log of earlier runs is still being read; try again when it is done"
         case .logRefused: "the disk refuses the log, and nothing was deleted; make room and try again"
         }

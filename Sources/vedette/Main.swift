@@ -10,7 +10,7 @@ struct Main: AsyncParsableCommand {
         version: Vedette.version,
         subcommands: [
             RunCommand.self, ReloadCommand.self, CheckCommand.self, TestCommand.self, QueryCommand.self,
-            AlertsCommand.self,
+            ImportCommand.self, BackupCommand.self, AlertsCommand.self,
             SilenceCommand.self, PagesCommand.self, NotifyCommand.self, RollbackCommand.self, WorkloadsCommand.self,
             AccessCommand.self, EnvironmentCommand.self, ImpactCommand.self, DemoCommand.self,
         ])

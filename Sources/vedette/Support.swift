@@ -136,6 +136,17 @@ enum StandardError {
 
 /// The process's standard input, which may be a pipe.
 enum StandardInput {
+    /// What there is next, at most a mebibyte; nothing at the end.
+    static func piece() throws(FileError) -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: 1 << 20)
+        while true {
+            let count = unsafe Glibc.read(0, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw FileError(operation: "read", path: "stdin", code: errno) }
+            return Array(buffer[..<count])
+        }
+    }
+
     /// All of it; an error when there is more than the limit.
     static func contents(limit: Int) throws(FileError) -> [UInt8] {
         var bytes: [UInt8] = []

@@ -185,6 +185,67 @@ struct PromtoolTests {
         #expect(store.replay.report.samples > 90)
     }
 
+    @Test("it reads blocks that were imported from its own text, and a backup brings them back")
+    func imported() throws {
+        let folder = try Folder()
+        var text = "# TYPE a gauge\n"
+        for job in ["x", "y"] {
+            for minute in 0..<300 { text += "a{job=\"\(job)\"} \(minute) \(1_700_006_400 + minute * 60)\n" }
+        }
+        let file = try folder.put("a.om", text + "# EOF\n")
+        let data = "\(folder.path)/data"
+        let bad = try Program.vedette.run(["import", "openmetrics", "-", "--data-dir", data], input: text)
+        #expect(bad.status == 2 && bad.errors.hasPrefix("stdin:602:1: the text does not end with # EOF"))
+        let outcome = try Program.vedette.run(["import", "openmetrics", file, "--data-dir", data])
+        #expect(outcome.status == 0 && outcome.output.hasPrefix("600 samples in 3 blocks"), "\(outcome)")
+        let before = try dump(folder)
+        #expect(before.count == 600)
+        let theirs = try Folder()
+        let made = try #require(promtool).run([
+            "tsdb", "create-blocks-from", "openmetrics", file, "\(theirs.path)/data",
+        ])
+        #expect(made.status == 0)
+        #expect(try dump(theirs) == before)
+        // What Prometheus' tool made comes over too: the same samples once more, and no others.
+        let over = try Program.vedette.run(["import", "prometheus", "\(theirs.path)/data", "--data-dir", data])
+        #expect(over.status == 0, "\(over)")
+        #expect(try dump(folder) == before)
+    }
+
+    @Test("it reads what a backup restores, and an unsealed archive opens with tar", arguments: [true, false])
+    func backup(isSealed: Bool) throws {
+        let folder = try Folder()
+        try write(folder)
+        let before = try dump(folder)
+        let key = isSealed ? ["--passphrase-file", try folder.put("key", "a passphrase\n")] : []
+        let archive = "\(folder.path)/b.tar"
+        func run(_ arguments: [String]) throws -> Program.Outcome {
+            try Program.vedette.run(["backup"] + arguments)
+        }
+        let made = try run(["create", archive, "--data-dir", "\(folder.path)/data"] + key)
+        #expect(made.status == 0, "\(made)")
+        let verified = try run(["verify", archive] + key)
+        #expect(verified.status == 0 && verified.output.contains("30 samples in 1 blocks are as they were"))
+        let target = try Folder()
+        let restored = try run(["restore", archive, "--data-dir", "\(target.path)/data"] + key)
+        #expect(restored.status == 0, "\(restored)")
+        #expect(try dump(target) == before)
+        #expect(try run(["restore", archive, "--data-dir", "\(target.path)/data"] + key).status == 2)
+        if isSealed {
+            let closed = try run(["verify", archive, "--passphrase-file", try folder.put("wrong", "another\n")])
+            #expect(closed.status == 2 && closed.errors.contains("the passphrase is not the one"))
+        } else {
+            let opened = try #require(Program.installed("sh")).run(
+                ["-c", "tar -xf \(archive) && sha256sum --quiet -c SHA256SUMS"], in: target.path)
+            #expect(opened.status == 0, "\(opened)")
+        }
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: archive))
+        bytes[bytes.count / 2] ^= 1
+        try bytes.write(to: URL(fileURLWithPath: archive))
+        let damaged = try run(["verify", archive] + key)
+        #expect(damaged.status == 1 && damaged.errors.contains("b.tar: byte "), "\(damaged)")
+    }
+
     @Test("it accepts the rules that ship, and their tests pass") func rules() throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: "\(Program.root)/rules").filter {
             // Prometheus does not know drift rules.

@@ -246,6 +246,17 @@ public final class MemoryFiles: FileSystem {
         if !isFree { throw FileError(operation: "symlink", path: path, code: EEXIST) }
     }
 
+    public func link(_ path: String, to newPath: String) throws(FileError) {
+        try check("link", path)
+        let code: Int32? = state.withLock { state in
+            guard state.nodes[newPath] == nil, !state.directories.contains(newPath) else { return EEXIST }
+            guard let node = state.nodes[path] else { return ENOENT }
+            state.nodes[newPath] = node
+            return nil
+        }
+        if let code { throw FileError(operation: "link", path: newPath, code: code) }
+    }
+
     public func copyPermissions(from path: String, to other: String) throws(FileError) { try check("chmod", other) }
 
     public func remove(_ path: String) throws(FileError) {

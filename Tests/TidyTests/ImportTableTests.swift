@@ -22,11 +22,12 @@ enum ImportTable {
         ("Alerting", ["Model", "Settings"]),
         ("Rollback", ["Query", "Transport", "Settings"]),
         ("Workloads", ["Statistics", "Exposition", "SQL", "Settings"]),
+        ("Backup", ["Storage", "Exposition", "SQL"]),
         ("Remote", ["Model", "Transport"]),
         ("Notifying", ["Alerting", "Templates", "Transport"]),
         ("Web", ["Storage", "Query", "Scraping", "Rules", "Rollback", "Workloads", "Remote", "Notifying", "Systemd"]),
         ("Replay", ["Rules", "Notifying"]),
-        ("Daemon", ["Web"]),
+        ("Daemon", ["Web", "Backup"]),
         ("vedette", ["Daemon", "Replay"]),
     ]
 

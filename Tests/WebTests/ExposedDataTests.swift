@@ -111,7 +111,7 @@ import Testing
     @Test("samples are deleted when the start allows it, and not else", arguments: ["POST", "PUT"])
     func deletion(method: String) async throws {
         let path = "/api/v1/admin/tsdb/delete_series"
-        for name in [path, "/api/v1/admin/tsdb/clean_tombstones"] {
+        for name in [path, "/api/v1/admin/tsdb/clean_tombstones", "/api/v1/admin/tsdb/snapshot"] {
             let closed = try await WebBench().answer(name, [("match[]", "m")], method: method)
             #expect(closed.status == 503)
             #expect(text(closed) == #"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#)
@@ -131,6 +131,11 @@ import Testing
         }
         #expect(await bench.answer(path, method: method).status == 400)
         #expect(await bench.answer(path, [("match[]", "m{")], method: method).status == 400)
+        let snapshot = "/api/v1/admin/tsdb/snapshot"
+        #expect(await bench.answer(snapshot, [("skip_head", "maybe")], method: method).status == 400)
+        let name = text(await bench.answer(snapshot, [("skip_head", "true")], method: method))
+        #expect(
+            name.wholeMatch(of: /\{"status":"success","data":\{"name":"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}"\}\}/) != nil)
         #expect(await bench.answer(path, [("match[]", "m")]).status == 405)
         let range = [("match[]", "m{job=\"a\"}"), ("start", "590"), ("end", "700")]
         let done = await bench.answer(path, range, method: method)

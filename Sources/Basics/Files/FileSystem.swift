@@ -73,6 +73,9 @@ public protocol FileSystem: Sendable {
     func readLink(_ path: String) throws(FileError) -> String?
     /// Makes a symbolic link; refused when there is something of that name.
     func createLink(_ path: String, to target: String) throws(FileError)
+    /// Gives a file a second name on the same disk (a hard link); refused where that is not possible, and when there is
+    /// something of that name.
+    func link(_ path: String, to newPath: String) throws(FileError)
     /// Gives a file another's permissions and, where that is allowed, its owner.
     func copyPermissions(from path: String, to other: String) throws(FileError)
     /// Removes a file or an empty directory.
@@ -108,6 +111,48 @@ extension FileSystem {
         try createLink(fresh, to: target)
         try rename(fresh, to: path)
         try synchronize(directory: path.parentDirectory)
+    }
+
+    /// Copies a file in pieces of a mebibyte to a new one, and syncs it. Answers its size.
+    @discardableResult
+    public func copy(_ path: String, to newPath: String) throws(FileError) -> Int {
+        let (source, copy) = (try open(path, .read), try open(newPath, .create))
+        var done = 0
+        while true {
+            let piece = try source.read(at: done, count: 1 << 20)
+            guard !piece.isEmpty else { break }
+            try unsafe copy.write(piece.span.bytes, at: done)
+            done += piece.count
+        }
+        try copy.synchronize()
+        return done
+    }
+
+    /// Gives a file that is never changed again a second name, or copies it where the disk takes no links.
+    public func linkOrCopy(_ path: String, to newPath: String) throws(FileError) {
+        // Another disk, a file system without links, another owner's file: a copy does as well.
+        do throws(FileError) { try link(path, to: newPath) } catch { try copy(path, to: newPath) }
+    }
+
+    /// Removes a file, or a folder with all that is in it.
+    public func removeTree(_ path: String) throws(FileError) {
+        if try attributes(of: path)?.isDirectory ?? false {
+            for name in try list(path) { try removeTree("\(path)/\(name)") }
+        }
+        try remove(path)
+    }
+
+    /// The files below a folder, by their paths from it, sorted.
+    public func tree(_ directory: String) throws(FileError) -> [String] {
+        var found: [String] = []
+        for name in try list(directory) {
+            if try attributes(of: "\(directory)/\(name)")?.isDirectory ?? false {
+                found += try tree("\(directory)/\(name)").map { "\(name)/\($0)" }
+            } else {
+                found.append(name)
+            }
+        }
+        return found
     }
 
     /// A whole file, refused when it is longer than `limit` bytes.

@@ -85,6 +85,13 @@ public struct SystemFiles: FileSystem {
         guard unsafe symlink(target, path) == 0 else { throw FileError(operation: "symlink", path: path, code: errno) }
     }
 
+    /// `link`.
+    public func link(_ path: String, to newPath: String) throws(FileError) {
+        guard unsafe Glibc.link(path, newPath) == 0 else {
+            throw FileError(operation: "link", path: newPath, code: errno)
+        }
+    }
+
     /// `chmod`, and `chown` as far as we may.
     public func copyPermissions(from path: String, to other: String) throws(FileError) {
         var status = stat()

@@ -97,6 +97,26 @@ public final class Journal: Sendable {
         }
     }
 
+    /// Writes a journal of the same entries into another directory, as they are at one moment. Takes their size in
+    /// memory.
+    public func copy(to directory: String, _ files: any FileSystem) throws(FileError) {
+        let copied = state.withLock { state -> Result<[(table: String, key: String, value: [UInt8]?)], FileError> in
+            var reader = JournalReader(state.files[state.active])
+            do throws(FileError) {
+                var changes: [(table: String, key: String, value: [UInt8]?)] = []
+                for entry in JournalEntry.all(state.index) {
+                    let value = try reader.value(entry.slot)
+                    if value.isIntact { changes.append((entry.table, entry.key, Array(value.bytes))) }
+                }
+                return .success(changes)
+            } catch {
+                return .failure(error)
+            }
+        }
+        let fresh = try Journal(directory: directory, files: files, reservedBytes: 64 << 10)
+        if let error = fresh.commit(try copied.get()) { throw error }
+    }
+
     /// Figures to show.
     public var figures: Figures { state.withLock { $0.figures } }
 

@@ -15,6 +15,8 @@ final class BlockShelf: Sendable {
     private struct State {
         var blocks: [Block] = []
         var aside: [SetAsideBlock] = []
+        /// Those of them that were served, until something wrong was found in them: they stay aside in this run.
+        var defective: Set<String> = []
         var random: SystemRandomNumberGenerator
     }
     let directory: String
@@ -39,19 +41,40 @@ final class BlockShelf: Sendable {
                 try? files.removeTree(path)
                 continue
             }
-            guard ULID(name) != nil else { continue }
-            do throws(BlockDefect) {
-                opened.append(try Block(directory: path, files: files))
-            } catch {
-                aside.append(SetAsideBlock(name: name, reason: error.text))
-            }
+            load(name, &opened, &aside)
         }
+        place(opened, aside)
+    }
+
+    /// Opens what was put into the directory since, by an import or by hand, and forgets what was taken out of it. A
+    /// folder that is not whole yet is tried again the next time. Not for two threads at once.
+    func reload() throws(FileError) {
+        let names = Set(try files.list(directory).filter { ULID($0) != nil })
+        let (known, defective) = (blocks, state.withLock { $0.defective })
+        var opened = known.filter { names.contains($0.directory.lastPathPart) }
+        var aside = setAside.filter { defective.contains($0.name) && names.contains($0.name) }
+        let fresh = names.subtracting(known.map(\.directory.lastPathPart)).subtracting(defective)
+        guard opened.count < known.count || !fresh.isEmpty || aside.count < setAside.count else { return }
+        for name in fresh.sorted() { load(name, &opened, &aside) }
+        place(opened, aside)
+    }
+
+    private func load(_ name: String, _ opened: inout [Block], _ aside: inout [SetAsideBlock]) {
+        guard ULID(name) != nil else { return }
+        do throws(BlockDefect) {
+            opened.append(try Block(directory: "\(directory)/\(name)", files: files))
+        } catch {
+            aside.append(SetAsideBlock(name: name, reason: error.text))
+        }
+    }
+
+    private func place(_ found: [Block], _ aside: [SetAsideBlock]) {
         // A crash between a block and the removal of what it was made of leaves both.
-        let parents = Set(opened.flatMap { $0.meta.parents.map(\.ulid) })
-        for block in opened where parents.contains(block.meta.ulid) { try? doom(block) }
-        opened.removeAll { parents.contains($0.meta.ulid) }
-        opened.sort { ($0.meta.minTime, $0.meta.ulid) < ($1.meta.minTime, $1.meta.ulid) }
-        state.withLock { ($0.blocks, $0.aside) = (opened, aside) }
+        let parents = Set(found.flatMap { $0.meta.parents.map(\.ulid) })
+        for block in found where parents.contains(block.meta.ulid) { try? doom(block) }
+        let blocks = found.filter { !parents.contains($0.meta.ulid) }
+            .sorted { ($0.meta.minTime, $0.meta.ulid) < ($1.meta.minTime, $1.meta.ulid) }
+        state.withLock { ($0.blocks, $0.aside) = (blocks, aside) }
     }
 
     /// The blocks that are served, by their first time.
@@ -60,6 +83,7 @@ final class BlockShelf: Sendable {
             let broken = state.blocks.filter { $0.defect != nil }
             if !broken.isEmpty {
                 state.aside += broken.map { SetAsideBlock(name: $0.meta.ulid.text, reason: $0.defect?.text ?? "") }
+                state.defective.formUnion(broken.map(\.meta.ulid.text))
                 state.blocks.removeAll { $0.defect != nil }
             }
             return state.blocks
@@ -80,10 +104,15 @@ final class BlockShelf: Sendable {
 
     // MARK: Making and removing
 
+    /// A name for a block.
+    func name() -> ULID {
+        let now = clock.now().milliseconds
+        return state.withLock { ULID(at: now, random: &$0.random) }
+    }
+
     /// A name for a block, and the folder in which to make it.
     func draft() throws(FileError) -> (ulid: ULID, path: String) {
-        let now = clock.now().milliseconds
-        let ulid = state.withLock { ULID(at: now, random: &$0.random) }
+        let ulid = name()
         let path = "\(directory)/\(ulid.text)\(BlockFormat.unfinished)"
         if try files.attributes(of: path) != nil { try files.removeTree(path) }
         return (ulid, path)
@@ -125,14 +154,6 @@ final class BlockShelf: Sendable {
 }
 
 extension FileSystem {
-    /// Removes a file, or a folder with all that is in it.
-    func removeTree(_ path: String) throws(FileError) {
-        if try attributes(of: path)?.isDirectory ?? false {
-            for name in try list(path) { try removeTree("\(path)/\(name)") }
-        }
-        try remove(path)
-    }
-
     /// The bytes of all files below a path; 0 where there is none.
     func treeBytes(_ path: String) throws(FileError) -> Int {
         guard let found = try attributes(of: path) else { return 0 }

@@ -55,6 +55,10 @@ public struct APIContext: Sendable {
     public var receiver: @Sendable () -> WriteReceiver? = { nil }
     /// Whether samples may be deleted over HTTP.
     public var allowsAdmin = false
+    /// Makes the consistent part of a backup; its name and its absolute path. Nil: that cannot be.
+    public var stageBackup: (@Sendable () async throws -> (name: String, path: String))?
+    /// Removes it.
+    public var removeBackup: @Sendable (_ name: String) throws -> Void = { _ in }
     /// What every path begins with, empty or as `/vedette`.
     public var routePrefix = ""
     /// What the daemon tells of itself.
@@ -120,6 +124,8 @@ public struct API: Sendable {
         "/api/v1/targets/relabel_steps": (["GET"], { try $0.relabelSteps($1) }),
         "/api/v1/admin/tsdb/delete_series": (["POST", "PUT"], { try $0.deleteSeries($1) }),
         "/api/v1/admin/tsdb/clean_tombstones": (["POST", "PUT"], { api, _ in try api.cleanTombstones() }),
+        "/api/v1/admin/tsdb/snapshot": (["POST", "PUT"], { try $0.snapshot($1) }),
+        "/api/vedette/v1/backup": (["POST"], { api, _ in try await api.stageBackup() }),
         "/api/v1/rules": (["GET"], { try await $0.rules($1) }),
         "/api/v1/alerts": (["GET", "POST"], { $1.method == "POST" ? API.gone : await $0.alerts() }),
         "/api/v1/silences": (["GET", "POST"], { _, _ in API.gone }),
@@ -157,6 +163,7 @@ public struct API: Sendable {
     /// Paths with a name in braces; the first that fits is meant.
     private static let namedRoutes: [(path: String, methods: [String], handler: NamedHandler)] = [
         ("/api/v1/label/{name}/values", ["GET"], { try $0.labelValues($1, $2) }),
+        ("/api/vedette/v1/backup/{name}", ["DELETE"], { api, name, _ in try api.removeBackup(name) }),
         ("/health/{name}", ["GET"], { api, name, _ in await api.health(of: name) }),
         (
             "/api/vedette/v1/rollbacks/{id}/cancel", ["POST"],

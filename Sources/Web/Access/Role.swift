@@ -5,7 +5,7 @@ public enum Role: String, Sendable, Hashable, CaseIterable, Comparable {
     /// Also acts on what happens: posts alerts and samples, silences, approves and cancels rollbacks, sends given-up
     /// pages again.
     case operator_ = "operator"
-    /// Also changes the daemon itself: reloads it, deletes samples.
+    /// Also changes the daemon itself: reloads it, deletes samples, makes snapshots and backups.
     case admin
 
     /// By what they may do.
@@ -30,7 +30,7 @@ extension APIRequest {
         "/api/v1/query", "/api/v1/series", "/api/v1/label", "/api/v1/format_query", "/api/v1/parse_query",
         "/api/v1/ml/predict/",
     ]
-    private static let ofAdmins = ["/-/", "/api/v1/admin/"]
+    private static let ofAdmins = ["/-/", "/api/v1/admin/", "/api/vedette/v1/backup"]
 
     /// Whether it changes something, and so stands in the audit record. Alerts that senders post again every minute
     /// and samples are what the daemon works on and no change of it.

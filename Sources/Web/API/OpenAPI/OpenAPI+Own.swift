@@ -41,7 +41,7 @@ extension OpenAPI {
                         status: 503, description: "It is unhealthy, or was not looked at yet.",
                         content: [(json, standing)]),
                 ]),
-        ] + reloads + rollbacks + alerting
+        ] + reloads + backups + rollbacks + alerting
 
     private static let reloads = ["POST", "PUT"].map { method in
         Operation(
@@ -49,6 +49,17 @@ extension OpenAPI {
             summary: "Reads the configuration again.", answers: [words(200, "It holds.")],
             errors: [words(400, "What is wrong with the file; what held before goes on.")])
     }
+
+    private static let backups: [Operation] = [
+        .post(
+            "/api/vedette/v1/backup", "stageBackup", "Makes the consistent part of a backup, a folder on its machine.",
+            [], data(object(["name": text, "path": text])),
+            errors: [error(500, "It cannot."), error(503, "There is none.")]),
+        Operation(
+            method: "DELETE", path: "/api/vedette/v1/backup/{name}", id: "removeBackup", summary: "Removes it.",
+            parameters: [.path("name", text, "Its name.")],
+            answers: [Answer(status: 204, description: "Done.")], errors: [unknown]),
+    ]
 
     private static let rollbacks: [Operation] = [
         .get(

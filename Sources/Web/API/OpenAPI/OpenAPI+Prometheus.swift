@@ -207,6 +207,12 @@ extension OpenAPI {
                 Operation(
                     method: method, path: "/api/v1/admin/tsdb/clean_tombstones", id: "cleanTombstones\(ending)",
                     summary: "Gives back what deleted samples take.", answers: [done], errors: [notNow]),
+                Operation(
+                    method: method, path: "/api/v1/admin/tsdb/snapshot", id: "snapshot\(ending)",
+                    summary: "Makes a folder below snapshots with everything as blocks.",
+                    parameters: [.query("skip_head", flag, "Leaves out what is in no block yet.")],
+                    answers: [data(object(["name": text]))],
+                    errors: [bad, error(500, "The store cannot."), notNow]),
             ]
         }
 }
