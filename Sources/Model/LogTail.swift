@@ -70,6 +70,8 @@ public protocol LogTail: Sendable {
     var logEnd: LogPosition { get }
     /// The time of the newest sample in the store, in milliseconds; nil without any.
     var newestSampleTime: Int64? { get }
+    /// How late samples may come that the store takes; 0: of a series each is newer than the one before.
+    var lateWindow: Milliseconds { get }
     /// The segment that the newest checkpoint reaches to; nil without one.
     func newestCheckpoint() throws(FileError) -> Int?
 
@@ -86,4 +88,9 @@ public protocol LogTail: Sendable {
     /// Keeps the log from a segment on for a reader, by its name, as far as the store's bound for that goes; nil: it
     /// needs none of it any more.
     func holdLog(from segment: Int?, for reader: String)
+}
+
+extension LogTail {
+    /// None come late.
+    public var lateWindow: Milliseconds { 0 }
 }

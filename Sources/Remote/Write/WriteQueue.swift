@@ -229,6 +229,7 @@ actor WriteQueue {
         let limit = settings.queue.ageLimit
         let oldest = limit > 0 ? context.clock.now().milliseconds - limit : .min
         var (newest, dropped, unknown, old, known) = (Int64.min, 0, 0, 0, 0)
+        let lateWindow = context.tail.lateWindow
         var (index, last) = (0, 0)
         while index < samples.values.count {
             book.move(to: LogMark(position: position, index: index))
@@ -239,7 +240,9 @@ actor WriteQueue {
             }
             last = place
             let time = samples.times[index]
-            guard time > series[place].newest else {
+            // What the store refused is in the log too, and a late sample is sent like any other.
+            let isLate = time < series[place].newest && time >= series[place].newest - lateWindow
+            guard time > series[place].newest || isLate else {
                 known += 1
                 index += 1
                 continue
@@ -261,7 +264,7 @@ actor WriteQueue {
                 guard await waitForRoom() else { return false }
                 continue
             }
-            series[place].newest = time
+            series[place].newest = max(series[place].newest, time)
             index += 1
         }
         figures.readSamples.add(samples.values.count - known)

@@ -53,6 +53,9 @@ extension SeriesStore: LogTail {
     }
 
     /// See `LogTail`.
+    public var lateWindow: Milliseconds { settings.lateWindow }
+
+    /// See `LogTail`.
     public func newestCheckpoint() throws(FileError) -> Int? {
         try files.list("\(directory)/wal").compactMap { LogFormat.checkpointNumber($0) }.max()
     }
