@@ -168,7 +168,8 @@ public final class Archive: Sendable {
                 throw FileError(operation: "restore", path: directory, code: 39)
             }
             if try files.attributes(of: draft) != nil { try files.removeTree(draft) }
-            try files.createDirectory(draft)
+            // An archive holds files alone, and a data directory has a log.
+            try files.createDirectory("\(draft)/wal")
         } catch {
             throw error.operation == "restore"
                 ? .refused("\(directory): is not empty; name a directory that is, or is not there") : .file(error)

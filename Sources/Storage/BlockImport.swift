@@ -170,6 +170,8 @@ public final class BlockImport {
 
     private func publish(_ names: [String]) throws(BlockDefect) {
         do throws(FileError) {
+            // Without a log, an empty one, promtool does not read a directory.
+            if !names.isEmpty { try files.createDirectory("\(directory)/wal") }
             for name in names { try files.rename("\(stage)/\(name)", to: "\(directory)/\(name)") }
             try files.synchronize(directory: directory)
         } catch {

@@ -29,7 +29,8 @@ extension SeriesStore {
             let (final, draft) = ("\(folder)/\(name)", "\(folder)/\(name)\(BlockFormat.unfinished)")
             do throws(BlockDefect) {
                 do throws(FileError) {
-                    try files.createDirectory(draft)
+                    // Without a log, an empty one, promtool does not read a directory.
+                    try files.createDirectory("\(draft)/wal")
                     for block in shelf.blocks { try files.linkBlock(block.directory, to: draft) }
                 } catch {
                     throw BlockDefect(error)

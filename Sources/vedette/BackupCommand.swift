@@ -49,8 +49,9 @@ struct BackupCreate: AsyncParsableCommand {
         if try files.attributes(of: file) != nil { throw Refusal("\(file): is there already; choose another name") }
         guard let dataDir else { return try await fromDaemon(secret) }
         do {
+            // Opening a store makes its directory.
             guard try files.attributes(of: "\(dataDir)/wal") != nil else {
-                throw Refusal("\(dataDir): is no data directory: it has no wal")
+                throw Refusal("\(dataDir): is no data directory, since it has no wal; check --data-dir")
             }
             var settings = StorageSettings()
             settings.retention = .max / 4
