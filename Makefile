@@ -23,7 +23,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test peers fuzz model lint bench kill-test alert-kill-test rollback-kill-test isolation-test install deb test-systemd clean
+.PHONY: help setup setup-tests build run test peers fuzz model lint bench microbench kill-test alert-kill-test rollback-kill-test isolation-test install deb test-systemd clean
 
 help: ## Tell what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -83,17 +83,17 @@ lint: setup-tests ## Check format, rules and scripts
 	  promtool check rules $(filter-out rules/drift.yml,$(wildcard rules/*.yml)) && promtool test rules rules/tests/*.test.yml; \
 	else echo "lint: rules not checked: promtool is not installed (Debian package prometheus)"; fi
 
-bench: ## Measure Vedette beside Prometheus, where ../shared/bench is
+bench: ## Measure Vedette beside Prometheus and Alertmanager, where ../shared/bench is (ONLY=query,… QUICK=1)
 	@if [ -d $(SHARED)/bench ]; then $(MAKE) build bench-run; \
 	else echo "bench: skipped: there is no $(SHARED)/bench beside this repository"; fi
 
 .PHONY: bench-run
 bench-run:
-	python3 $(SHARED)/bench/ingest.py prometheus
-	python3 $(SHARED)/bench/ingest.py vedette --binary $(abspath $(BINARY))
-	python3 $(SHARED)/bench/detect.py prometheus
-	python3 $(SHARED)/bench/detect.py vedette --binary $(abspath $(BINARY))
-	VEDETTE_BENCH=$(abspath $(SHARED))/bench scripts/query-bench --binary $(abspath $(BINARY))
+	VEDETTE_BENCH=$(abspath $(SHARED))/bench scripts/bench --binary $(abspath $(BINARY)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
+microbench: setup ## Measure the inner loops: nanoseconds per sample and step, allocations
+	swift build -c release -Xswiftc -enable-testing --scratch-path $(MODEL) -j $(JOBS) --product microbench
+	@$(MODEL)/release/microbench
 
 install: ## Install the release binary, its units, rules, runbooks and dashboards below PREFIX (/usr/local), also DESTDIR
 	@[ -x $(BINARY) ] || { echo "$(BINARY) is not there; run: make build" >&2; exit 1; }

@@ -104,6 +104,10 @@ let package = Package(
         .testTarget(name: "ProgramTests", dependencies: ["vedette", "Storage", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "SystemTests", dependencies: ["Daemon", "Rollback", "TestSupport"], swiftSettings: strict),
         .target(name: "CAllocations", path: "Tests/CAllocations"),
+        // It looks into rooms as tests do, so that a release build of it needs `-enable-testing`.
+        .executableTarget(
+            name: "microbench", dependencies: ["Query", "Storage", "Scraping", "TestSupport", "CAllocations"],
+            path: "Tests/Microbench", swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["Basics", "Model"], path: "Tests/TestSupport", swiftSettings: strict),
     ],

@@ -16,6 +16,7 @@ extension [UInt8] {
 
 extension RandomAccessCollection<UInt8> where Index == Int {
     /// The number whose lowest byte stands at `offset`; the bytes must be there.
+    @inlinable
     public func littleEndian<Number: FixedWidthInteger & UnsignedInteger>(at offset: Int, as: Number.Type) -> Number {
         var number: Number = 0
         for index in stride(from: Number.bitWidth / 8 - 1, through: 0, by: -1) {
@@ -25,6 +26,7 @@ extension RandomAccessCollection<UInt8> where Index == Int {
     }
 
     /// The number whose highest byte stands at `offset`; the bytes must be there.
+    @inlinable
     public func bigEndian<Number: FixedWidthInteger & UnsignedInteger>(at offset: Int, as: Number.Type) -> Number {
         var number: Number = 0
         for index in 0..<Number.bitWidth / 8 { number = number << 8 | Number(self[offset + index]) }

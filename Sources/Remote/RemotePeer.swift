@@ -20,11 +20,23 @@ public struct RemotePeer: Sendable, Hashable {
 
     /// The address without the part that may hold a password.
     public var shownURL: String {
-        guard let scheme = url.firstRange(of: "//") else { return url }
-        let rest = url[scheme.upperBound...]
-        let host = rest.prefix { $0 != "/" && $0 != "?" }
-        guard let at = host.lastIndex(of: "@") else { return url }
-        return String(url[..<scheme.upperBound] + rest[rest.index(after: at)...])
+        guard let part = userPart else { return url }
+        return String(url[..<part.lowerBound] + url[url.index(after: part.upperBound)...])
+    }
+
+    /// `user:password` in the address, before its `@`.
+    private var userPart: Range<String.Index>? {
+        guard let scheme = url.firstRange(of: "//") else { return nil }
+        let host = url[scheme.upperBound...].prefix { $0 != "/" && $0 != "?" }
+        return host.lastIndex(of: "@").map { scheme.upperBound..<$0 }
+    }
+
+    /// What nobody else may be told, wherever it stands.
+    func secrets(_ files: Secret.FileReader) -> [String] {
+        // What cannot be read cannot leak.
+        var found = http.allSecrets.compactMap { try? $0.reveal(files) } + headers.map(\.value)
+        if let part = userPart { found += url[part].split(separator: ":", maxSplits: 1).dropFirst().map(String.init) }
+        return found
     }
 
     /// Takes `url`, `headers` and what `http_config` has from a map, whose owner calls `finish`.
@@ -99,8 +111,7 @@ struct RemoteClient: Sendable {
     }
 
     private func clean(_ text: String) -> String {
-        // What cannot be read cannot leak.
-        Secret.cut(peer.http.allSecrets.compactMap { try? $0.reveal(files) } + peer.headers.map(\.value), outOf: text)
+        Secret.cut(peer.secrets(files), outOf: text)
     }
 }
 

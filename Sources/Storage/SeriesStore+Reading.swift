@@ -81,6 +81,49 @@ struct FoundSeries: SelectedSeries {
     }
 }
 
+/// Finds the series of one block among those found so far. Blocks hold mostly the same series in the same order, so
+/// the next one is looked for behind the last; only where it is not are labels hashed.
+private struct PlaceFinder {
+    /// By labels, once something was not where it was expected.
+    private var places: [Labels: Int]?
+    /// The places of the series of the block before and of this one, in their order.
+    private var before: [Int] = []
+    private var here: [Int] = []
+    private var cursor = 0
+
+    /// Goes on with another block.
+    mutating func begin() {
+        if !here.isEmpty { before = here }
+        here.removeAll(keepingCapacity: true)
+        cursor = 0
+    }
+
+    /// Where the series is; the number of all where it is new, and is to be appended.
+    mutating func place(of labels: Labels, in series: [FoundSeries.One]) -> Int {
+        let place = find(labels, series)
+        here.append(place)
+        return place
+    }
+
+    private mutating func find(_ labels: Labels, _ series: [FoundSeries.One]) -> Int {
+        // Of the first block alone every series is new.
+        if here.count == series.count, before.isEmpty, places == nil { return series.count }
+        for ahead in cursor..<min(cursor + 2, before.count) where series[before[ahead]].labels == labels {
+            cursor = ahead + 1
+            return before[ahead]
+        }
+        if places == nil {
+            var all: [Labels: Int] = [:]
+            all.reserveCapacity(series.count)
+            for (place, one) in series.enumerated() { all[one.labels] = place }
+            places = all
+        }
+        if let place = places?[labels] { return place }
+        places?[labels] = series.count
+        return series.count
+    }
+}
+
 extension ColumnGatherer {
     /// The chunks of a series in a block. Chunks of native histograms are passed over.
     mutating func add(
@@ -155,21 +198,18 @@ extension SeriesStore: SampleSource {
         let token = HeadReading(self)
         let headFiles = chunkFiles.open
         let blocks = shelf.blocks.filter { $0.overlaps(from == .max ? from : from + 1, to) }
-        var places: [Labels: Int] = [:]
-        if !blocks.isEmpty {
-            places.reserveCapacity(series.count)
-            for (place, one) in series.enumerated() { places[one.labels] = place }
-        }
+        var finder = PlaceFinder()
         var isTooMany = false
         for (number, block) in blocks.enumerated() {
+            finder.begin()
             do throws(BlockDefect) {
                 try block.index.eachSeries(try block.index.select(matchers), from: from + 1, through: to) {
                     id, labels, chunks throws(BlockDefect) in
-                    if let place = places[labels] {
-                        series[place].parts.append((number, id, chunks))
-                    } else {
-                        places[labels] = series.count
+                    let place = finder.place(of: labels, in: series)
+                    if place == series.count {
                         series.append(FoundSeries.One(labels: labels, head: nil, parts: [(number, id, chunks)]))
+                    } else {
+                        series[place].parts.append((number, id, chunks))
                     }
                     isTooMany = series.count > limits.series
                     return !isTooMany
@@ -262,7 +302,7 @@ extension SeriesStore: SampleSource {
         var names: Set<String>
         if matchers.isEmpty {
             names = Set(head.withLock { $0.index.labelNames })
-            eachBlock(from, through) { names.formUnion($0.index.labelNames) }
+            eachBlock(from, through) { block throws(BlockDefect) in names.formUnion(try block.index.labelNames) }
         } else {
             names = Set(try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) })
         }

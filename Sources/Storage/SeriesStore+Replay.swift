@@ -79,6 +79,10 @@ extension SeriesStore {
             progress.report.staleSamples += late
             progress.state = .done
         }
+        // What is broken in a block is told at the start, and not only to who asks for that time.
+        for block in shelf.blocks {
+            do throws(BlockDefect) { _ = try block.index } catch { block.report(error) }
+        }
     }
 }
 

@@ -51,11 +51,12 @@ extension SeriesStore {
     }
 
     private func snapshotHead(into folder: String) throws(BlockDefect) {
-        let (snapshot, times) = head.withLock { head in
+        let (unranked, times) = head.withLock { head in
             let late = head.late.values.compactMap(\.times.first).min() ?? .max
             return (head.snapshot(), head.bounds().times.map { min($0.lowerBound, late)...$0.upperBound })
         }
         guard let times else { return }
+        let snapshot = unranked.ranked()
         var meta = BlockMeta(ulid: shelf.name(), minTime: times.lowerBound, maxTime: times.upperBound + 1)
         meta.sources = [meta.ulid]
         let span = HeadSpan(after: times.lowerBound - 1, through: times.upperBound)

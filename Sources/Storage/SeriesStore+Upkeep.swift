@@ -91,10 +91,11 @@ extension SeriesStore {
 
     private func cutBlock(_ range: Range<Int64>) throws(BlockDefect) {
         // From here on nothing is added to that time in order; the chunks of it stay as they are.
-        let snapshot = head.withLock { head in
+        let unranked = head.withLock { head in
             head.refuse(before: range.upperBound)
             return head.snapshot()
         }
+        let snapshot = unranked.ranked()
         let order = snapshot.sorted()
         do throws(FileError) {
             try log.withLock { (log) throws(FileError) in
@@ -373,20 +374,37 @@ struct HeadSnapshot {
     }
 }
 
+/// The head's series with the head's own numbers of their symbols.
+struct UnrankedSnapshot {
+    fileprivate var series = HeadSnapshot()
+    fileprivate var numbers: [UInt32] = []
+
+    /// Sorts the symbols, and puts their ranks in the place of their numbers: to be done outside of the head's lock.
+    func ranked() -> HeadSnapshot {
+        var result = series
+        let order = series.symbols.indices.sorted { series.symbols[$0].isBefore(series.symbols[$1]) }
+        var ranking = [UInt32](repeating: 0, count: Int(numbers.max() ?? 0) + 1)
+        for (rank, place) in order.enumerated() { ranking[Int(numbers[place])] = UInt32(rank) }
+        result.symbols = order.map { series.symbols[$0] }
+        for place in result.ranks.indices { result.ranks[place] = ranking[Int(result.ranks[place])] }
+        return result
+    }
+}
+
 extension Head {
-    /// The series as they are now. O(labels).
-    func snapshot() -> HeadSnapshot {
-        var snapshot = HeadSnapshot()
-        let used = index.symbols.inUse.sorted { $0.text.isBefore($1.text) }
-        snapshot.symbols = used.map(\.text)
-        var ranks: [UInt32: UInt32] = [:]
-        ranks.reserveCapacity(used.count)
-        for (rank, symbol) in used.enumerated() { ranks[symbol.number] = UInt32(rank) }
+    /// The series as they are now, to be ranked. O(labels).
+    func snapshot() -> UnrankedSnapshot {
+        var snapshot = UnrankedSnapshot()
+        for (text, number) in index.symbols.inUse {
+            snapshot.series.symbols.append(text)
+            snapshot.numbers.append(number)
+        }
+        snapshot.series.slots.reserveCapacity(index.slots.count)
+        snapshot.series.starts.reserveCapacity(index.slots.count + 1)
         for slot in index.slots {
-            let entry = series[Int(slot)]
-            snapshot.slots.append((slot, entry.generation))
-            for symbol in symbolPairs(of: Int(slot)) { snapshot.ranks.append(ranks[symbol] ?? 0) }
-            snapshot.starts.append(snapshot.ranks.count)
+            snapshot.series.slots.append((slot, series[Int(slot)].generation))
+            snapshot.series.ranks += symbolPairs(of: Int(slot))
+            snapshot.series.starts.append(snapshot.series.ranks.count)
         }
         return snapshot
     }

@@ -57,7 +57,7 @@ import Testing
             ),
             (
                 "remote_write: [{url: 'http://h', name: a}, {url: 'http://i', name: a}]",
-                "etc/vedette.yaml:1:62: name: 'a' is the name of two remote stores; give each its own"
+                "etc/vedette.yaml:1:68: name: 'a' is the name of two remote stores; give each its own"
             ),
             (
                 "remote_write: [{url: 'http://h', write_relabel_configs: [{action: dropp}]}]",

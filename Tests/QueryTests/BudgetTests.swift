@@ -1,4 +1,5 @@
 import Basics
+import Glibc
 import Model
 import Query
 import Synchronization
@@ -72,7 +73,7 @@ import TestSupport
         let first = ThreadPoolExecutor(count: 1, name: "first").start {
             _ = try? await budget.admit { _ in
                 hasStarted.signal()
-                while budget.figures.waiting < 2 {}
+                while budget.figures.waiting < 2 { sched_yield() }
                 order.add("0")
             }
         }
@@ -105,7 +106,7 @@ import TestSupport
         let first = ThreadPoolExecutor(count: 1, name: "first").start {
             _ = try? await budget.admit { _ in
                 hasStarted.signal()
-                while isOver.value == 0 {}
+                while isOver.value == 0 { sched_yield() }
             }
         }
         await hasStarted.wait()

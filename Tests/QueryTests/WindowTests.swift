@@ -152,7 +152,10 @@ import TestSupport
             }
         }
         let pool = WorkPool(helpers: 3, name: "test")
-        for query in ["sum by (g) (rate(m_total[5m]))", "m_total", "quantile_over_time(0.9, m_total[10m])"] {
+        for query in [
+            "sum by (g) (rate(m_total[5m]))", "stddev by (g) (m_total)", "m_total",
+            "quantile_over_time(0.9, m_total[10m])",
+        ] {
             func answer(_ workers: WorkPool?) throws -> [SeriesColumns] {
                 try QueryEngine(source: store, workers: workers).range(
                     query, from: at(0), through: at(7200), step: 3000
@@ -162,6 +165,12 @@ import TestSupport
             #expect(one.map(\.labels) == many.map(\.labels))
             #expect(one.map { $0.values.map(\.bitPattern) } == many.map { $0.values.map(\.bitPattern) })
             #expect(!one.isEmpty)
+            // Where it is measured, the rows of an aggregation are all held before it; else they are not.
+            var options = QueryOptions()
+            options.measures = true
+            let held = try QueryEngine(source: store, options: options).range(
+                query, from: at(0), through: at(7200), step: 3000)
+            #expect(one.map { $0.values.map(\.bitPattern) } == held.value.series.map { $0.values.map(\.bitPattern) })
         }
         var limits = QueryLimits()
         limits.samples = 360_500

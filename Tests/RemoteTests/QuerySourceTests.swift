@@ -21,8 +21,7 @@ import Transport
 
     private func source(_ answer: Result<HTTPResponse, TransportError>) -> (QuerySource, Server) {
         let server = Server(answer)
-        var peer = RemotePeer(name: "far", url: "http://user:hunter22@far/prometheus")
-        peer.headers = [HTTPHeader("X-Key", "hunter22")]
+        let peer = RemotePeer(name: "far", url: "http://user:hunter22@far/prometheus")
         let clock = SimulatedExecutor(seed: 1, start: at(0))
         return (QuerySource(peer, transport: server, clock: clock, readFile: { _ in [] }), server)
     }

@@ -248,6 +248,26 @@ import Transport
         #expect(sender.store.state.withLock { $0.refused } == 0)
     }
 
+    @Test("series that no checkpoint names any more are let go; the others are sent on") func checkpoints() throws {
+        let sender = Sender(seed: 12)
+        func scrape(_ round: Int, _ names: [String]) {
+            sender.tail.append(Int64(round) * 1000, names.map { (["__name__": "m", "n": "\($0)"], Double(round)) })
+            sender.clock.run(for: 1000)
+        }
+        for round in 0..<10 { scrape(round, ["a", "b"]) }
+        for round in 10..<40 { scrape(round, ["a", round < 20 ? "c" : "d"]) }
+        #expect(sender.metric("vedette_remote_write_series") == 4)
+        // b, the second, and c, the third, are gone from the store.
+        sender.tail.state.withLock { $0.checkpoint = (2, [1, 4]) }
+        for round in 40..<60 { scrape(round, ["a", "d"]) }
+        #expect(sender.metric("vedette_remote_write_series") == 2)
+        sender.kill()
+        for round in 60..<70 { scrape(round, ["a", "d"]) }
+        sender.clock.run(for: 20_000)
+        #expect(sender.metric("vedette_remote_write_series") == 2)
+        #expect(sender.store.series.values.map(\.count).sorted() == [10, 10, 50, 70])
+    }
+
     @Test("samples older than sample_age_limit are not sent") func ages() throws {
         let sender = Sender(seed: 9) { $0.queue.ageLimit = 60_000 }
         let now = Self.start.milliseconds

@@ -16,6 +16,7 @@ final class MemoryTail: LogTail {
         var first = 0
         var holds: [String: Int] = [:]
         var newest: Int64?
+        var checkpoint: (segment: Int, alive: Set<SeriesReference>)?
     }
     let state = Mutex(State())
     private let references = Mutex<[Labels: SeriesReference]>([:])
@@ -57,7 +58,7 @@ final class MemoryTail: LogTail {
     var holds: [String: Int] { state.withLock { $0.holds } }
     var logEnd: LogPosition { state.withLock { LogPosition(segment: $0.segment, offset: $0.offset) } }
     var newestSampleTime: Int64? { state.withLock { $0.newest } }
-    func newestCheckpoint() throws(FileError) -> Int? { nil }
+    func newestCheckpoint() throws(FileError) -> Int? { state.withLock { $0.checkpoint?.segment } }
     func readLog(from position: LogPosition, limit: Int) throws(FileError) -> LogPortion {
         state.withLock { state in
             let end = LogPosition(segment: state.segment, offset: state.offset)
@@ -77,8 +78,16 @@ final class MemoryTail: LogTail {
     func readSeries(
         before position: LogPosition, checkpointOnly: Bool, _ take: (SeriesReference, Labels) -> Void
     ) throws(FileError) {
-        for record in state.withLock({ $0.records }) where record.position < position && !checkpointOnly {
-            if case .series(let named) = record.content { for (reference, labels) in named { take(reference, labels) } }
+        let (records, checkpoint) = state.withLock { ($0.records, $0.checkpoint) }
+        for record in records where record.position < position {
+            guard case .series(let named) = record.content else { continue }
+            for (reference, labels) in named {
+                if record.position.segment <= checkpoint?.segment ?? -1 {
+                    if checkpoint?.alive.contains(reference) ?? false { take(reference, labels) }
+                } else if !checkpointOnly {
+                    take(reference, labels)
+                }
+            }
         }
     }
     func holdLog(from segment: Int?, for reader: String) { state.withLock { $0.holds[reader] = segment } }

@@ -6,6 +6,7 @@ enum Exceptions {
     /// Tasks, queues and threads that the seeded executor does not see.
     static let escaping = [
         "Sources/Basics/SystemClock.swift": "one thread wakes all sleepers, so that a busy pool delays no page",
+        "Sources/Basics/WorkPool.swift": "helpers for work that is waited for and whose result does not tell who did it",
         "Sources/Basics/Threads.swift": "the one place that starts threads and the tasks of the machine's executor",
         "Sources/Basics/Simulation/SimulatedExecutor.swift": "starts the simulated world's own task, on itself",
         "Sources/Transport/CurlTransport.swift": "libcurl's loop blocks; tests put a simulated network in its place",
@@ -20,6 +21,7 @@ enum Exceptions {
 
     /// Promises of thread safety that the compiler can't check.
     static let unchecked = [
+        "Sources/Query/Evaluation/Evaluator+Rows.swift": "rows of one block of memory, each written by one thread",
         "Sources/Basics/Threads.swift": "a semaphore of the C library, made before any thread sees it, never moved",
         "Sources/Model/Pattern.swift": "a compiled RE2 never changes and may be matched by many threads at once",
         "Sources/Storage/SeriesStore+Replay.swift":

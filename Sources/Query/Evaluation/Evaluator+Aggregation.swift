@@ -41,6 +41,7 @@ extension Evaluator {
         if node.operation == .countValues { return try countValues(node, grid) }
         var parameter = StepScalar.constant(0)
         if let expr = node.parameter { parameter = try scalar(expr, grid) }
+        if let output = try aggregateRows(node, grid) { return output }
         let input = try vector(node.inner, grid)
         let grouping = Grouping(input.labels, by: node.grouping, isWithout: node.isWithout)
         try checkPoints(grouping.labels.count, grid.count)
@@ -51,9 +52,16 @@ extension Evaluator {
             if node.operation == .quantile, let range = node.parameter?.range {
                 warnOfQuantiles(parameter, grid, at: range)
             }
-            var output = StepVector(
-                labels: grouping.labels,
-                values: try reduce(node.operation, input, grouping, parameter, grid), steps: grid.count)
+            let values =
+                node.operation == .quantile
+                ? try quantiles(input, grouping, parameter, grid)
+                : try reduce(node.operation, grouping, grid.count) { take in
+                    let span = input.values.span
+                    for series in 0..<input.count {
+                        take(series, span.extracting(input.base(series)..<input.base(series) + input.steps))
+                    }
+                }
+            var output = StepVector(labels: grouping.labels, values: values, steps: grid.count)
             if input.dropsName.contains(true) {
                 output.dropsName = Array(repeating: false, count: output.count)
                 for series in 0..<input.count where input.dropsName[series] {
@@ -65,70 +73,105 @@ extension Evaluator {
         }
     }
 
-    /// One value per group and step, groups after one another.
-    private func reduce(
-        _ operation: Aggregate.Operator, _ input: StepVector, _ grouping: Grouping, _ parameter: StepScalar,
-        _ grid: StepGrid
-    ) throws(QueryError) -> [Double] {
-        let size = grouping.labels.count * grid.count
-        switch operation {
-        case .sum:
-            return fold(input, grouping, size, CompensatedSum(), { $0.add($1) }, { $0.value })
-        case .avg:
-            return fold(input, grouping, size, Mean(), { $0.add($1) }, { $0.value })
-        case .stddev:
-            return fold(input, grouping, size, Variance(), { $0.add($1) }, { $0.value.squareRoot() })
-        case .stdvar:
-            return fold(input, grouping, size, Variance(), { $0.add($1) }, { $0.value })
-        case .count:
-            return fold(input, grouping, size, 0.0, { count, _ in count += 1 }, { $0 })
-        case .group:
-            return fold(input, grouping, size, 1.0, { _, _ in }, { $0 })
-        case .min:
-            return fold(
-                input, grouping, size, Double.nan, { if $1 < $0 || $0.isNaN { $0 = $1 } }, { $0 })
-        case .max:
-            return fold(
-                input, grouping, size, Double.nan, { if $1 > $0 || $0.isNaN { $0 = $1 } }, { $0 })
-        default:
-            var output = Array(repeating: absentValue, count: size)
-            let members = members(of: grouping)
-            var values: [Double] = []
-            for (group, series) in members.enumerated() {
-                try checkTime()
-                for step in 0..<grid.count {
-                    values.removeAll(keepingCapacity: true)
-                    for index in series {
-                        let value = input.values[input.base(index) + step]
-                        if value.isPresent { values.append(value) }
-                    }
-                    guard !values.isEmpty else { continue }
-                    output[group * grid.count + step] = quantile(parameter[step], of: &values)
-                }
+    /// Aggregates rows as they are made, where none of them is needed for anything else: nil for operations that need
+    /// them all, for parts that are no rows, and where a plan or statistics are asked for.
+    private func aggregateRows(_ node: Aggregate, _ grid: StepGrid) throws(QueryError) -> StepVector? {
+        guard node.operation.isFold, grid.count > 1, !options.measures, !options.explains, !options.delaysNameRemoval
+        else { return nil }
+        let source: RowSource
+        var (rated, keepsName): (Call?, Bool) = (nil, true)
+        switch node.inner.bare {
+        case .vector(let selector) where selector.reach == nil && selector.shift.at == nil:
+            source = try instantRows(selector, grid) { columns, index in columns.values[index] }
+        case .call(let call):
+            guard case .window(let function) = call.function.kind,
+                !call.function.isExperimental || options.allowsExperimental
+            else { return nil }
+            let (input, fill) = try windowRows(function, call, grid)
+            source = RowSource(feed: input.feed, selector: input.selector, steps: grid.count, fill: fill)
+            keepsName = function.keepsName
+            if function == .rate || function == .increase { rated = call }
+        default: return nil
+        }
+        let feed = source.feed
+        let named = (0..<feed.count).map(feed.labels)
+        var labels = named
+        // Series that become equal without their names are to be put together first.
+        if !keepsName, !dropAlikeNames(&labels) { return nil }
+        let grouping = Grouping(labels, by: node.grouping, isWithout: node.isWithout)
+        try checkPoints(grouping.labels.count, grid.count)
+        var rates = Array(repeating: false, count: rated == nil ? 0 : feed.count)
+        let values = try reduce(node.operation, grouping, grid.count) { take throws(QueryError) in
+            let told = try walk(source) { index, row in
+                if rated != nil { rates[index] = row.hasPresent }
+                take(index, row)
             }
-            return output
+            if let rated { for index in told { noteOverlap(named[index].metricName, rated) } }
+        }
+        if let rated { for index in rates.indices where rates[index] { noteNonCounter(named[index], rated) } }
+        var output = StepVector(labels: grouping.labels, values: values, steps: grid.count)
+        output.removeEmpty()
+        return output
+    }
+
+    /// One value per group and step, groups after one another. `walk` hands over each series' row.
+    private func reduce(
+        _ operation: Aggregate.Operator, _ grouping: Grouping, _ steps: Int,
+        _ walk: (_ take: (Int, Span<Double>) -> Void) throws(QueryError) -> Void
+    ) throws(QueryError) -> [Double] {
+        switch operation {
+        case .sum: try fold(grouping, steps, walk, CompensatedSum()) { $0.value }
+        case .avg: try fold(grouping, steps, walk, Mean()) { $0.value }
+        case .stddev: try fold(grouping, steps, walk, Variance()) { $0.value.squareRoot() }
+        case .stdvar: try fold(grouping, steps, walk, Variance()) { $0.value }
+        case .count: try fold(grouping, steps, walk, Tally()) { $0.count }
+        case .group: try fold(grouping, steps, walk, Tally()) { _ in 1 }
+        case .min: try fold(grouping, steps, walk, Least()) { $0.value }
+        case .max: try fold(grouping, steps, walk, Greatest()) { $0.value }
+        default: preconditionFailure("\(operation) is no fold")
         }
     }
 
-    /// Runs over all values once, series by series, with one state per group and step.
+    /// Runs over the rows once, series by series, with one state per group and step.
     @inline(__always)
-    private func fold<State>(
-        _ input: StepVector, _ grouping: Grouping, _ size: Int, _ initial: State,
-        _ add: (inout State, Double) -> Void, _ finish: (State) -> Double
-    ) -> [Double] {
+    private func fold<State: FoldState>(
+        _ grouping: Grouping, _ steps: Int, _ walk: (_ take: (Int, Span<Double>) -> Void) throws(QueryError) -> Void,
+        _ initial: State, _ finish: (State) -> Double
+    ) throws(QueryError) -> [Double] {
+        let size = grouping.labels.count * steps
         var states = Array(repeating: initial, count: size)
         var output = Array(repeating: absentValue, count: size)
-        let steps = input.steps
-        for series in 0..<input.count {
-            let (from, into) = (series * steps, grouping.groups[series] * steps)
-            for step in 0..<steps {
-                let value = input.values[from + step]
+        try walk { series, row in
+            let into = grouping.groups[series] * steps
+            for step in row.indices {
+                let value = row[step]
                 guard value.isPresent else { continue }
-                add(&states[into + step], value)
+                states[into + step].add(value)
                 output[into + step] = 0
             }
         }
         for index in 0..<size where output[index].isPresent { output[index] = finish(states[index]) }
+        return output
+    }
+
+    /// One quantile per group and step.
+    private func quantiles(
+        _ input: StepVector, _ grouping: Grouping, _ rank: StepScalar, _ grid: StepGrid
+    ) throws(QueryError) -> [Double] {
+        var output = Array(repeating: absentValue, count: grouping.labels.count * grid.count)
+        var values: [Double] = []
+        for (group, series) in members(of: grouping).enumerated() {
+            try checkTime()
+            for step in 0..<grid.count {
+                values.removeAll(keepingCapacity: true)
+                for index in series {
+                    let value = input.values[input.base(index) + step]
+                    if value.isPresent { values.append(value) }
+                }
+                guard !values.isEmpty else { continue }
+                output[group * grid.count + step] = quantile(rank[step], of: &values)
+            }
+        }
         return output
     }
 
@@ -271,4 +314,49 @@ private func mixed(_ hash: UInt64) -> UInt64 {
     hash = (hash ^ (hash >> 33)) &* 0xFF51_AFD7_ED55_8CCD
     hash = (hash ^ (hash >> 33)) &* 0xC4CE_B9FE_1A85_EC53
     return hash ^ (hash >> 33)
+}
+
+/// What is known of a group's values at a step while they come. A type and not a closure: the loop has no calls then.
+private protocol FoldState {
+    mutating func add(_ value: Double)
+}
+
+extension CompensatedSum: FoldState {}
+extension Mean: FoldState {}
+extension Variance: FoldState {}
+
+private struct Tally: FoldState {
+    var count = 0.0
+    @inline(__always)
+    mutating func add(_ value: Double) { count += 1 }
+}
+
+private struct Least: FoldState {
+    var value = Double.nan
+    @inline(__always)
+    mutating func add(_ other: Double) { if other < value || value.isNaN { value = other } }
+}
+
+private struct Greatest: FoldState {
+    var value = Double.nan
+    @inline(__always)
+    mutating func add(_ other: Double) { if other > value || value.isNaN { value = other } }
+}
+
+extension Span<Double> {
+    /// Whether a row has a value.
+    fileprivate var hasPresent: Bool {
+        for index in indices where self[index].isPresent { return true }
+        return false
+    }
+}
+
+extension Aggregate.Operator {
+    /// Whether its result is made value by value.
+    fileprivate var isFold: Bool {
+        switch self {
+        case .sum, .avg, .min, .max, .count, .group, .stddev, .stdvar: true
+        default: false
+        }
+    }
 }

@@ -98,7 +98,7 @@ extension Evaluator {
         let lookback = options.lookback
         let last = first + Int64(grid.count - 1) * stride
         let feed = try find(node, after: first - lookback, through: last + lookback, reading: .all)
-        let rows = try rows(feed, of: node, steps: grid.count) { columns, row in
+        let source = RowSource(feed: feed, selector: node, steps: grid.count) { columns, row in
             let (times, values) = (columns.times.span, columns.values.span)
             var next = 0
             for step in row.indices {
@@ -115,43 +115,52 @@ extension Evaluator {
             }
             return false
         }
-        return vector(of: feed, rows.values, grid)
+        return vector(of: feed, try rows(source).values, grid)
     }
 
     private func instantSelector(
         _ node: VectorSelector, _ grid: StepGrid, _ take: @escaping @Sendable (borrowing SeriesColumns, Int) -> Double
     ) throws(QueryError) -> StepVector {
+        let source = try instantRows(node, grid, take)
+        let values = try rows(source).values
+        guard source.steps < grid.count else { return vector(of: source.feed, values, grid) }
+        var vector = StepVector(labels: (0..<source.feed.count).map(source.feed.labels), values: values, steps: 1)
+        vector.removeEmpty()
+        try checkPoints(vector.count, grid.count)
+        let all = vector.repeated(grid.count)
+        count(all, grid)
+        return all
+    }
+
+    /// What `take` makes of the newest sample of each series at each step; a single step for all where `@` fixes them.
+    func instantRows(
+        _ node: VectorSelector, _ grid: StepGrid, _ take: @escaping @Sendable (borrowing SeriesColumns, Int) -> Double
+    ) throws(QueryError) -> RowSource {
         let (first, stride) = try target(node.shift, grid)
         let lookback = options.lookback
         let last = first + Int64(grid.count - 1) * stride
         if grid.count == 1 || stride == 0 {
             let feed = try find(node, after: first - lookback, through: last, reading: .newest)
-            let rows = try rows(feed, of: node, steps: 1, keepsStale: true) { columns, row in
+            return RowSource(feed: feed, selector: node, steps: 1, keepsStale: true) { columns, row in
                 let newest = columns.times.count - 1
                 if columns.values[newest].isPresent { row[0] = take(columns, newest) }
                 return false
             }
-            if grid.count == 1 { return vector(of: feed, rows.values, grid) }
-            var vector = StepVector(labels: (0..<feed.count).map(feed.labels), values: rows.values, steps: 1)
-            vector.removeEmpty()
-            try checkPoints(vector.count, grid.count)
-            let all = vector.repeated(grid.count)
-            count(all, grid)
-            return all
         }
         let feed = try find(node, after: first - lookback, through: last, reading: .all)
-        let rows = try rows(feed, of: node, steps: grid.count, keepsStale: true) { columns, row in
+        return RowSource(feed: feed, selector: node, steps: grid.count, keepsStale: true) { columns, row in
             let (times, values) = (columns.times.span, columns.values.span)
             var (next, moment) = (0, first &- stride)
             for step in row.indices {
                 moment &+= stride
-                while next < times.count, times[next] <= moment { next += 1 }
-                guard next > 0, times[next - 1] > moment - lookback, !values[next - 1].isStaleMarker else { continue }
-                row[step] = take(columns, next - 1)
+                while next < times.count, times[next] <= moment { next &+= 1 }
+                guard next > 0, times[next &- 1] > moment &- lookback, !values[next &- 1].isStaleMarker else {
+                    continue
+                }
+                row[step] = take(columns, next &- 1)
             }
             return false
         }
-        return vector(of: feed, rows.values, grid)
     }
 
     /// The vector of a feed's rows, without the series that have no value.
@@ -193,16 +202,14 @@ extension Evaluator {
         return input
     }
 
-    /// A row for each series of a range vector, from its samples without staleness markers.
-    func rows(_ input: WindowedSeries, _ fill: @escaping RowWalk.Fill) throws(QueryError) -> (
+    /// The rows of a range vector, from samples without staleness markers, which are counted where that is asked for.
+    func rows(_ input: WindowedSeries, _ fill: @escaping RowSource.Fill) throws(QueryError) -> (
         values: [Double], told: [Int]
     ) {
-        guard countsSamples else {
-            return try rows(input.feed, of: input.selector, steps: input.windows.steps, fill)
-        }
-        return try rows(
-            input.feed, of: input.selector, steps: input.windows.steps, counting: { self.count($0, input.windows) },
-            fill)
+        let source = RowSource(
+            feed: input.feed, selector: input.selector, steps: input.windows.steps, fill: fill)
+        guard countsSamples else { return try rows(source) }
+        return try rows(source, counting: { self.count($0, input.windows) })
     }
 
     private func read(_ expr: Expr, _ grid: StepGrid) throws(QueryError) -> WindowedSeries {

@@ -191,18 +191,22 @@ final class Evaluator {
             vector.dropsName = Array(repeating: true, count: vector.count)
             return
         }
-        var areDistinct = true
-        let firstName = vector.labels.first?.metricName
-        for index in 0..<vector.count {
-            let before = vector.labels[index]
+        if !dropAlikeNames(&vector.labels) { try vector.mergeDuplicates() }
+    }
+
+    /// Drops the names; whether all were alike, so that series which differed without them still differ.
+    func dropAlikeNames(_ labels: inout [Labels]) -> Bool {
+        var areAlike = true
+        let firstName = labels.first?.metricName
+        for index in labels.indices {
+            let before = labels[index]
             let after = before.withoutMetadata
-            // Series that differ in more than their name stay different without it.
             if before.metricName != firstName || before.count - after.count > (firstName == "" ? 0 : 1) {
-                areDistinct = false
+                areAlike = false
             }
-            vector.labels[index] = after
+            labels[index] = after
         }
-        if !areDistinct { try vector.mergeDuplicates() }
+        return areAlike
     }
 
     // MARK: Limits

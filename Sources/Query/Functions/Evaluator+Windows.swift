@@ -5,6 +5,22 @@ internal import Model
 extension Evaluator {
     /// A function of a range vector: each series' columns once, its window sliding over them.
     func window(_ function: WindowFunction, _ call: Call, _ grid: StepGrid) throws(QueryError) -> StepVector {
+        let (input, fill) = try windowRows(function, call, grid)
+        let rows = try rows(input, fill)
+        var output = StepVector(
+            labels: (0..<input.feed.count).map(input.feed.labels), values: rows.values, steps: grid.count)
+        output.dropsName = input.dropsName
+        for index in rows.told { noteOverlap(output.labels[index].metricName, call) }
+        output.removeEmpty()
+        if function == .rate || function == .increase { for labels in output.labels { noteNonCounter(labels, call) } }
+        if !function.keepsName { try dropNames(&output) }
+        return output
+    }
+
+    /// What a function reads, and how it makes a row of it.
+    func windowRows(
+        _ function: WindowFunction, _ call: Call, _ grid: StepGrid
+    ) throws(QueryError) -> (input: WindowedSeries, fill: RowSource.Fill) {
         let isMatrixFirst = function.parameters[0] == .matrix
         let argument = call.arguments[isMatrixFirst ? 0 : 1]
         try check(reachOf: argument, in: call, function)
@@ -17,15 +33,7 @@ extension Evaluator {
         let slide = WindowSlide(
             function: function, windows: input.windows, parameters: parameters, moments: grid,
             usesStartTimes: options.usesStartTimes)
-        let rows = try rows(input) { columns, row in slide.fill(&row, from: columns) }
-        var output = StepVector(
-            labels: (0..<input.feed.count).map(input.feed.labels), values: rows.values, steps: grid.count)
-        output.dropsName = input.dropsName
-        for index in rows.told { noteOverlap(output.labels[index].metricName, at: call.arguments[0].range) }
-        output.removeEmpty()
-        if function == .rate || function == .increase { noteNonCounters(output, call) }
-        if !function.keepsName { try dropNames(&output) }
-        return output
+        return (input, { columns, row in slide.fill(&row, from: columns) })
     }
 
     /// Only some functions know what to make of a window that reaches outside of itself.
@@ -37,9 +45,10 @@ extension Evaluator {
                 + "\(reach.functions.map(\.rawValue).joined(separator: ", ")) - not with \(call.function.name)")
     }
 
-    private func noteOverlap(_ name: String, at range: SourceRange) {
+    func noteOverlap(_ name: String, _ call: Call) {
         warn(
-            "sample has start time that overlaps with previous sample timestamp for metric \(name.goQuoted)", at: range)
+            "sample has start time that overlaps with previous sample timestamp for metric \(name.goQuoted)",
+            at: call.arguments[0].range)
     }
 
     private func check(
@@ -72,17 +81,12 @@ extension Evaluator {
         }
     }
 
-    private func noteNonCounters(_ output: StepVector, _ call: Call) {
-        var last = ""
-        for labels in output.labels {
-            let name = labels.metricName
-            guard name != last, !name.isEmpty else { continue }
-            last = name
-            if !["_total", "_sum", "_count", "_bucket"].contains(where: name.hasSuffix) {
-                inform(
-                    "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "
-                        + name.goQuoted, at: call.arguments[0].range)
-            }
-        }
+    /// Notes that a rate is taken of what does not look like a counter.
+    func noteNonCounter(_ labels: Labels, _ call: Call) {
+        let name = labels.metricName
+        guard !name.isEmpty, !["_total", "_sum", "_count", "_bucket"].contains(where: name.hasSuffix) else { return }
+        inform(
+            "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \(name.goQuoted)",
+            at: call.arguments[0].range)
     }
 }

@@ -1,8 +1,8 @@
 /// The order of the values in a window that moves over a series: all values are sorted once, and the window is a set of
 /// ranks. A quantile is found from where the last one was.
 ///
-/// Cost: O(*n* log *n*) for all *n* values, O(1) to insert and to remove, and for a quantile a population count for each
-/// 64 ranks between it and the one before.
+/// Cost: O(*n* log *n*) for all *n* values, O(1) to insert and to remove, and for a quantile a population count for
+/// each 64 ranks between it and the one before.
 struct RankedWindow {
     /// The values in their order, NaN first, and the place of each in it.
     private var sorted: [Double] = []

@@ -151,8 +151,8 @@ struct WindowSlide: Sendable {
                 let isConstant = lastChange <= low
                 let covariance = sum[2] - sum[0] * sum[1] / count
                 let slope = covariance / (sum[3] - sum[0] * sum[0] / count)
-                // Sums over times and values as they are, as Prometheus forms them, lose digits that these do not. Where
-                // it has few left, its answer is found in its way.
+                // Sums over times and values as they are, as Prometheus forms them, lose digits that these do not.
+                // Where it has few left, its answer is found in its way.
                 let origin = isSlope ? times[low] : moments.time(step)
                 let meanTime = Double(times[pivot] - origin) / 1000 + sum[0] / count
                 let meanValue = values[pivot] + sum[1] / count

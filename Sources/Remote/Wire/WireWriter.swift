@@ -2,8 +2,8 @@ internal import Basics
 internal import Model
 internal import SwiftProtobuf
 
-/// Writes a `WireWriteRequest` sample by sample, without making one: a series' labels are encoded once, by the generated
-/// code, and copied from then on. What comes out is what the generated code reads; it costs about a tenth.
+/// Writes a `WireWriteRequest` sample by sample, without making one: a series' labels are encoded once, by the
+/// generated code, and copied from then on. What comes out is what the generated code reads.
 struct WireWriter {
     private(set) var bytes: [UInt8] = []
 
@@ -39,7 +39,7 @@ struct WireWriter {
         bytes.append(2 << 3 | 2)
         bytes.append(UInt8(sample))
         bytes.append(1 << 3 | 1)
-        bytes.appendLittleEndian(value.bitPattern)
+        appendFixed(value.bitPattern)
         bytes.append(2 << 3 | 0)
         appendVarint(moment)
     }
@@ -61,6 +61,11 @@ struct WireWriter {
     private mutating func begin(_ count: Int) {
         bytes.append(1 << 3 | 2)
         appendVarint(UInt64(count))
+    }
+
+    /// Not by the generic function of another room, which took a third of the time here.
+    private mutating func appendFixed(_ value: UInt64) {
+        for shift in stride(from: UInt64(0), to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: value >> shift)) }
     }
 
     private mutating func appendVarint(_ value: UInt64) {

@@ -33,6 +33,8 @@ actor WriteQueue {
     private var position: LogPosition
     /// What samples of a series begin with; empty labels: it is not sent.
     private struct Series {
+        /// The log's number of it.
+        var reference: SeriesReference
         var labels: [UInt8]
         /// Of its labels before relabelling, so that it stays in its shard whatever the configuration says.
         var hash: Int
@@ -40,6 +42,8 @@ actor WriteQueue {
         var segment: Int
         /// The time of its newest sample that was read: the log has also what the store then refused as older.
         var newest = Int64.min
+        /// Where the series stands whose sample came behind this one's the last time: mostly it does so again.
+        var follower = 0
     }
     private var series: [Series] = []
     /// Where each of the log's references stands in `series`.
@@ -176,7 +180,7 @@ actor WriteQueue {
         let isSent = RelabelRule.apply(settings.rules, to: &list)
         let encoded = isSent && !list.isEmpty ? WireWriter.encoded(Labels(list)) : []
         let hash = Int(truncatingIfNeeded: labels.fingerprint >> 1)
-        var one = Series(labels: encoded, hash: hash, segment: segment)
+        var one = Series(reference: reference, labels: encoded, hash: hash, segment: segment)
         if let place = places[reference] {
             if series[place].hash == hash { one.newest = series[place].newest }
             series[place] = one
@@ -225,14 +229,15 @@ actor WriteQueue {
         let limit = settings.queue.ageLimit
         let oldest = limit > 0 ? context.clock.now().milliseconds - limit : .min
         var (newest, dropped, unknown, old, known) = (Int64.min, 0, 0, 0, 0)
-        var index = 0
+        var (index, last) = (0, 0)
         while index < samples.values.count {
             book.move(to: LogMark(position: position, index: index))
-            guard let place = places[samples.references[index]] else {
+            guard let place = place(of: samples.references[index], after: last) else {
                 unknown += 1
                 index += 1
                 continue
             }
+            last = place
             let time = samples.times[index]
             guard time > series[place].newest else {
                 known += 1
@@ -265,6 +270,18 @@ actor WriteQueue {
         if unknown > 0 { figures.droppedSamples.add("unintentionally_dropped_series", unknown) }
         figures.values.withLock { if newest > $0.newestRead ?? .min { $0.newestRead = newest } }
         return true
+    }
+
+    /// Where a series stands: a look at what came behind `last` before, which saves most of the look-ups.
+    @inline(__always)
+    private func place(of reference: SeriesReference, after last: Int) -> Int? {
+        if last < series.count {
+            let guess = series[last].follower
+            if guess < series.count, series[guess].reference == reference { return guess }
+        }
+        guard let place = places[reference] else { return nil }
+        if last < series.count { series[last].follower = place }
+        return place
     }
 
     private func take(

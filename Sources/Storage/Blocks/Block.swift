@@ -9,56 +9,67 @@ internal import Synchronization
 final class Block: Sendable {
     let meta: BlockMeta
     let directory: String
-    let index: IndexReader
-    private let segments: [any File]
-    private let segmentSizes: [Int]
+    private let files: any FileSystem
+    private let opened = Mutex<Contents?>(nil)
     private let stones: Mutex<[UInt32: [ClosedRange<Int64>]]>
     private let found: Mutex<BlockDefect?>
     /// All its files, in bytes.
     let bytes: Int
 
-    /// Opens a block's folder, and checks the codes of its tables; lists, series and chunks are checked when they are
-    /// read.
+    private struct Contents {
+        var index: IndexReader
+        var segments: [(file: any File, size: Int)]
+    }
+
+    /// Reads who a block is and what was deleted in it; its index and its chunks are opened when they are asked for, so
+    /// that a long history holds up no start.
     init(directory: String, files: any FileSystem) throws(BlockDefect) {
-        self.directory = directory
+        (self.directory, self.files) = (directory, files)
         let path = "\(directory)/meta.json"
         let content: [UInt8]
         do throws(FileError) {
             content = try files.contents(of: path, limit: 64 << 20)
+            bytes = try files.treeBytes(directory)
         } catch {
             throw BlockDefect(error)
         }
         meta = try BlockMeta(parsing: content, file: path)
-        index = try IndexReader(path: "\(directory)/index", files: files)
         stones = Mutex(try TombstoneFile.read("\(directory)/tombstones", files))
         found = Mutex(nil)
-        var (opened, sizes): ([any File], [Int]) = ([], [])
-        do throws(FileError) {
-            var bytes = 0
-            for name in ["index", "tombstones", "meta.json"] {
-                bytes += try files.attributes(of: "\(directory)/\(name)")?.size ?? 0
+    }
+
+    /// The index; the codes of its tables are checked when it is opened, those of lists and series when they are read.
+    var index: IndexReader { get throws(BlockDefect) { try contents.index } }
+
+    private var contents: Contents {
+        get throws(BlockDefect) {
+            if let open = opened.withLock({ $0 }) { return open }
+            let index = try IndexReader(path: "\(directory)/index", files: files)
+            var segments: [(file: any File, size: Int)] = []
+            do throws(FileError) {
+                for name in try files.list("\(directory)/chunks") where Int(name) != nil {
+                    let file = try files.open("\(directory)/chunks/\(name)", .read)
+                    segments.append((file, try file.size()))
+                }
+            } catch {
+                throw BlockDefect(error)
             }
-            for name in try files.list("\(directory)/chunks") where Int(name) != nil {
-                let file = try files.open("\(directory)/chunks/\(name)", .read)
-                opened.append(file)
-                sizes.append(try file.size())
-            }
-            self.bytes = sizes.reduce(bytes, +)
-        } catch {
-            throw BlockDefect(error)
+            for (number, segment) in segments.enumerated() { try check(segment.file, number: number + 1) }
+            let fresh = Contents(index: index, segments: segments)
+            opened.withLock { $0 = fresh }
+            return fresh
         }
-        (segments, segmentSizes) = (opened, sizes)
-        for (number, file) in segments.enumerated() {
-            let name = "\(directory)/chunks/\(BlockFormat.segmentName(number + 1))"
-            let header: [UInt8]
-            do throws(FileError) { header = try file.read(at: 0, count: 8) } catch { throw BlockDefect(error) }
-            guard header.count == 8, header.bigEndian(at: 0, as: UInt32.self) == BlockFormat.chunksMagic else {
-                throw BlockDefect(name, "is no segment of chunks")
-            }
-            guard header[4] == 1 else {
-                throw BlockDefect(
-                    name, at: 4, "version \(header[4]) is not known; a newer version of its writer reads it")
-            }
+    }
+
+    private func check(_ segment: any File, number: Int) throws(BlockDefect) {
+        let name = "\(directory)/chunks/\(BlockFormat.segmentName(number))"
+        let header: [UInt8]
+        do throws(FileError) { header = try segment.read(at: 0, count: 8) } catch { throw BlockDefect(error) }
+        guard header.count == 8, header.bigEndian(at: 0, as: UInt32.self) == BlockFormat.chunksMagic else {
+            throw BlockDefect(name, "is no segment of chunks")
+        }
+        guard header[4] == 1 else {
+            throw BlockDefect(name, at: 4, "version \(header[4]) is not known; a newer version of its writer reads it")
         }
     }
 
@@ -120,12 +131,14 @@ final class Block: Sendable {
     private static let longestChunk = 1100
 
     private func fetch(_ run: inout Run, segment: Int, _ start: Int, count: Int) throws(BlockDefect) {
-        guard segments.indices.contains(segment), start >= BlockFormat.headerBytes, start < segmentSizes[segment] else {
+        let segments = try contents.segments
+        guard segments.indices.contains(segment), start >= BlockFormat.headerBytes, start < segments[segment].size
+        else {
             throw BlockDefect("\(directory)/index", "a chunk is said to lie at byte \(start) of segment \(segment + 1)")
         }
         do throws(FileError) {
-            run.bytes = try segments[segment].read(
-                at: start, count: min(count, segmentSizes[segment] - start) + ChunkArena.slack)
+            run.bytes = try segments[segment].file.read(
+                at: start, count: min(count, segments[segment].size - start) + ChunkArena.slack)
         } catch {
             throw BlockDefect(error)
         }

@@ -128,6 +128,8 @@ final class BlockShelf: Sendable {
             throw BlockDefect(error)
         }
         let block = try Block(directory: final, files: files)
+        // What takes the place of others must be readable first.
+        _ = try block.index
         exchange(old, for: [block])
     }
 

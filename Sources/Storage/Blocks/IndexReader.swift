@@ -195,7 +195,8 @@ final class IndexReader: Sendable {
     ) throws(BlockDefect) {
         var window: [UInt8] = []
         var windowStart = 0
-        var texts: [UInt32: String] = [:]
+        // By number where there are few: no hashing for every label of every series.
+        var few = [String?](repeating: nil, count: symbolCount <= IndexReader.symbolsKept ? symbolCount : 0)
         for id in ids {
             let offset = Int(id) * 16
             var decoder: RecordDecoder
@@ -236,9 +237,10 @@ final class IndexReader: Sendable {
             labels.reserveCapacity(Int(count))
             func text() throws(BlockDefect) -> String {
                 let number = UInt32(truncatingIfNeeded: decoder.uvarint())
-                if let known = texts[number] { return known }
+                guard number < few.count else { return try self.text(number) }
+                if let known = few[Int(number)] { return known }
                 let text = try self.text(number)
-                texts[number] = text
+                few[Int(number)] = text
                 return text
             }
             var isSorted = true

@@ -86,30 +86,28 @@ extension API {
     }
 }
 
-/// Writes the points of many series. Series without a gap have the same times, whose texts are made once, and values
-/// that have just been written are copied.
+/// Writes the points of many series. Series without a gap have the same times, whose texts are made once.
 struct PointWriter {
     private var times: [Int64] = []
     /// What stands before each value, `"],[1790000000,"`, one after the other, and where each ends.
     private var heads: [UInt8] = []
     private var ends: [Int] = []
-    /// The newest value of each hash with its text, and how long that is.
-    private var known = [UInt64](repeating: UInt64.max, count: PointWriter.size)
-    private var texts = [UInt8](repeating: 0, count: PointWriter.size * PointWriter.room)
-    private var lengths = [UInt8](repeating: 0, count: PointWriter.size)
-    private static let size = 1024, room = 32
+    private var values = ValueTexts()
 
     mutating func write(_ series: SeriesColumns, to body: inout [UInt8]) {
         guard !series.times.isEmpty else { return }
         // Arrays that are the same are equal at once.
         if times != series.times { prepare(series.times) }
         body.reserveCapacity(body.count + series.times.count * 24)
-        var start = 0
-        for index in series.times.indices {
-            // The first has nothing before it to end.
-            body.append(contentsOf: heads[(index == 0 ? 3 : start)..<ends[index]])
-            start = ends[index]
-            write(series.values[index], to: &body)
+        let ends = ends
+        // The first has nothing before it to end.
+        var start = 3
+        unsafe heads.withUnsafeBufferPointer { heads in
+            for index in series.values.indices {
+                unsafe body.append(contentsOf: UnsafeBufferPointer(rebasing: heads[start..<ends[index]]))
+                start = ends[index]
+                values.write(series.values[index], to: &body)
+            }
         }
         body += "\"]".utf8
     }
@@ -125,21 +123,33 @@ struct PointWriter {
             ends.append(heads.count)
         }
     }
+}
 
-    private mutating func write(_ value: Double, to body: inout [UInt8]) {
+/// Writes values; those that have been written lately are copied.
+private struct ValueTexts {
+    /// The newest value of each hash with its text, and how long that is.
+    private var known = [UInt64](repeating: 0, count: ValueTexts.size)
+    private var texts = [UInt8](repeating: 0, count: ValueTexts.size * ValueTexts.room)
+    private var lengths = [UInt8](repeating: 0, count: ValueTexts.size)
+    private static let size = 1024, room = 32
+
+    mutating func write(_ value: Double, to body: inout [UInt8]) {
         let bits = value.bitPattern
         let place = Int((bits &* 0x9E37_79B9_7F4A_7C15) >> 54)
+        let start = place * ValueTexts.room
         if known[place] == bits, lengths[place] > 0 {
-            let start = place * PointWriter.room
-            body.append(contentsOf: texts[start..<start + Int(lengths[place])])
+            let end = start + Int(lengths[place])
+            unsafe texts.withUnsafeBufferPointer { texts in
+                unsafe body.append(contentsOf: UnsafeBufferPointer(rebasing: texts[start..<end]))
+            }
             return
         }
-        let start = body.count
+        let before = body.count
         body.append(sample: value)
-        let length = body.count - start
-        guard length <= PointWriter.room else { return }
+        let length = body.count - before
+        guard length <= ValueTexts.room else { return }
         (known[place], lengths[place]) = (bits, UInt8(length))
-        for index in 0..<length { texts[place * PointWriter.room + index] = body[start + index] }
+        for index in 0..<length { texts[start + index] = body[before + index] }
     }
 }
 

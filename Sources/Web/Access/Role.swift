@@ -2,7 +2,8 @@
 public enum Role: String, Sendable, Hashable, CaseIterable, Comparable {
     /// Reads: metrics, queries, alerts, pages of the interface.
     case viewer
-    /// Also acts on what happens: posts alerts and samples, silences, approves and cancels rollbacks, sends given-up pages again.
+    /// Also acts on what happens: posts alerts and samples, silences, approves and cancels rollbacks, sends given-up
+    /// pages again.
     case operator_ = "operator"
     /// Also changes the daemon itself: reloads it, deletes samples, makes snapshots and backups.
     case admin
