@@ -205,6 +205,9 @@ struct PromtoolTests {
             "tsdb", "create-blocks-from", "openmetrics", file, "\(theirs.path)/data",
         ])
         #expect(made.status == 0)
+        // Its own dump wants a log beside the blocks.
+        try FileManager.default.createDirectory(
+            atPath: "\(theirs.path)/data/wal", withIntermediateDirectories: false)
         #expect(try dump(theirs) == before)
         // What Prometheus' tool made comes over too: the same samples once more, and no others.
         let over = try Program.vedette.run(["import", "prometheus", "\(theirs.path)/data", "--data-dir", data])
