@@ -56,6 +56,13 @@ extension StorageSettings {
         // As Prometheus' file has it.
         if let part = try map.takeMap("tsdb") {
             lateWindow = try part.takeDuration("out_of_order_time_window", default: lateWindow)
+            if let encoding = try part.takeMap("chunk_encoding") {
+                let floats = try encoding.take("floats", default: "xor")
+                guard floats == "xor" else {
+                    throw encoding.error("\(floats) is not offered; write xor, which every reader knows")
+                }
+                try encoding.finish()
+            }
             if let bounds = try part.takeMap("retention") {
                 retention = try bounds.takeDuration("time", default: retention)
                 retentionBytes = try bounds.takeBytes("size", default: retentionBytes)

@@ -52,15 +52,18 @@ import Testing
             "local_enable_scrape_native_hist",
             "local_enable_scrape_native_hist_and_scrape_protocols",
         ],
-        "tsdb": [
-            "tsdb_chunk_encoding_floats_xor",
-            "tsdb_chunk_encoding_floats_xor2",
-            "tsdb_retention_percentage_float",
+        "percentage": [
+            "tsdb_retention_percentage_float"
+        ],
+        "xor2": [
+            "tsdb_chunk_encoding_floats_xor2"
         ],
         "vultr_sd_configs": [
             "scrape_config_files_glob"
         ],
     ]
+    /// Prometheus takes `localhost` for a scheme that it can never send to.
+    private static let withoutScheme = ["remote_write_retry_on_rate_limit.good.yml"]
     /// Rule files that are not there: Prometheus looks for them later.
     private static let withoutFile = ["rules_abs_path.good.yml", "rules_abs_path_windows.good.yml"]
 
@@ -88,6 +91,8 @@ import Testing
                 #expect(
                     problem?.message.hasPrefix("\(key) is not offered; ") == true && (problem?.location.line ?? 0) > 0,
                     "\(name): \(problem?.description ?? "is read")")
+            } else if Self.withoutScheme.contains(name) {
+                #expect(problem?.message.hasPrefix("url: is no address; write http://") == true, "\(name)")
             } else if Self.withoutFile.contains(name) {
                 #expect(problem?.message.hasPrefix("cannot be read: No such file") == true, "\(name)")
             } else {

@@ -57,9 +57,9 @@ import Transport
             ("url: http://f\nheaders: {Authorization: x}", "Authorization is a header of its own meaning"),
             ("url: http://f\nheaders: {'X y': x}", "'X y' is no header's name"),
             ("url: http://f\nremote_timeout: 0s", "remote_timeout: must be above 0"),
-            ("url: http://f\nqueue_config: {capacity: 0}", "capacity: must be 1 or more"),
-            ("url: http://f\nqueue_config: {min_shards: 9, max_shards: 4}", "min_shards: must not be above max_shards"),
-            ("url: http://f\nqueue_config: {min_backoff: 9s}", "min_backoff: must not be above max_backoff, 5s"),
+            ("url: http://f\nqueue_config: {capacity: 0}", "capacity: is out of bounds; write a number from 1 to"),
+            ("url: http://f\nqueue_config: {min_shards: 9, max_shards: 4}", "min_shards: is above max_shards"),
+            ("url: http://f\nqueue_config: {min_backoff: 9s}", "min_backoff: is above max_backoff, 5s"),
             ("url: http://f\nmetadata_config: {send_interval: 0s}", "send_interval: must be above 0"),
             ("url: http://f\nbasic_auth: {username: a}\nauthorization: {credentials: b}", "only one of basic_auth"),
         ])

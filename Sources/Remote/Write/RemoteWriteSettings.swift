@@ -97,15 +97,18 @@ extension RemoteWriteSettings.Queue {
             ("capacity", capacity, 10_000_000), ("max_shards", maximumShards, 1000),
             ("min_shards", minimumShards, 1000), ("max_samples_per_send", samplesPerSend, 1_000_000),
         ] {
-            guard (1...most).contains(value) else { throw map.error(key, "must be 1 or more, and \(most) at the most") }
+            guard (1...most).contains(value) else {
+                throw map.error(key, "is out of bounds; write a number from 1 to \(most)")
+            }
         }
         guard minimumShards <= maximumShards else {
-            throw map.error("min_shards", "must not be above max_shards, \(maximumShards)")
+            throw map.error("min_shards", "is above max_shards, \(maximumShards); lower it or raise that")
         }
         guard deadline > 0 else { throw map.error("batch_send_deadline", "must be above 0") }
         guard minimumBackoff > 0 else { throw map.error("min_backoff", "must be above 0") }
         guard minimumBackoff <= maximumBackoff else {
-            throw map.error("min_backoff", "must not be above max_backoff, \(DurationText.format(maximumBackoff))")
+            throw map.error(
+                "min_backoff", "is above max_backoff, \(DurationText.format(maximumBackoff)); lower it or raise that")
         }
         try map.finish()
     }
@@ -118,7 +121,7 @@ extension RemoteWriteSettings.Metadata {
         perSend = try map.take("max_samples_per_send", default: perSend)
         guard interval > 0 else { throw map.error("send_interval", "must be above 0") }
         guard (1...1_000_000).contains(perSend) else {
-            throw map.error("max_samples_per_send", "must be 1 or more, and 1000000 at the most")
+            throw map.error("max_samples_per_send", "is out of bounds; write a number from 1 to 1000000")
         }
         try map.finish()
     }
