@@ -19,7 +19,8 @@ import Testing
             [Matcher("number", .equal, "3")], from: Timestamp(milliseconds: BlockTests.start),
             through: Timestamp(milliseconds: BlockTests.start + 600_000))
         var batch = SampleBatch(timestamp: Timestamp(milliseconds: 0))
-        batch.append(try #require(store.reference(of: BlockTests.labels(0))), 1, at: BlockTests.start + 6 * 3_600_000 + 1)
+        batch.append(
+            try #require(store.reference(of: BlockTests.labels(0))), 1, at: BlockTests.start + 6 * 3_600_000 + 1)
         _ = store.append(batch)
         store.maintain()
         return (files, expected)
