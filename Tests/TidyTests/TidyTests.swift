@@ -6,8 +6,7 @@ enum Exceptions {
     /// Tasks, queues and threads that the seeded executor does not see.
     static let escaping = [
         "Sources/Basics/SystemClock.swift": "one thread wakes all sleepers, so that a busy pool delays no page",
-        "Sources/Basics/WorkPool.swift":
-            "helpers for work that is waited for and whose result does not tell who did it",
+        "Sources/Basics/WorkPool.swift": "helpers for work that is waited for, whoever does it",
         "Sources/Basics/Threads.swift": "the one place that starts threads and the tasks of the machine's executor",
         "Sources/Basics/Simulation/SimulatedExecutor.swift": "starts the simulated world's own task, on itself",
         "Sources/Transport/CurlTransport.swift": "libcurl's loop blocks; tests put a simulated network in its place",

@@ -5,7 +5,7 @@ internal import Model
 struct ColumnGatherer {
     private(set) var times: [Int64] = []
     private(set) var values: [Double] = []
-    /// Whether what was added later began before what was there ended.
+    /// Whether what was added later began before what was there ended; the samples of a chunk are in order.
     private var isMixed = false
 
     mutating func reserve(_ count: Int) {
@@ -55,8 +55,9 @@ struct ColumnGatherer {
     }
 
     mutating func add(_ moreTimes: some Collection<Int64>, _ moreValues: some Collection<Double>) {
-        if let last = times.last, let first = moreTimes.first, first <= last { isMixed = true }
+        let start = max(times.count, 1)
         times += moreTimes
+        for index in start..<max(start, times.count) where times[index] <= times[index - 1] { isMixed = true }
         values += moreValues
     }
 
@@ -72,7 +73,7 @@ struct ColumnGatherer {
 
     /// Brings the samples into the order of time; of several at one moment the first that was added stays.
     mutating func settle() {
-        guard isMixed || zip(times, times.dropFirst()).contains(where: { $0 >= $1 }) else { return }
+        guard isMixed else { return }
         isMixed = false
         // Stable by the index: what was added first comes first.
         let order = times.indices.sorted { (times[$0], $0) < (times[$1], $1) }
