@@ -416,6 +416,11 @@ extension HeadPart {
     func chunkData(
         after: Int64, through: Int64, directory: String, _ files: [Int: any File]
     ) throws(BlockDefect) -> [ChunkData] {
+        for chunk in closed {
+            guard let place = chunk.storedPlace, files[Int(place >> 32)] == nil else { continue }
+            let name = BlockFormat.segmentName(Int(place >> 32))
+            throw BlockDefect("\(directory)/chunks_head/\(name)", at: Int(place & 0xFFFF_FFFF), "the file is gone")
+        }
         let isWhole = closed.allSatisfy { $0.firstTime > after && $0.lastTime <= through }
         guard deleted.isEmpty, late == nil, isWhole else {
             var gatherer = ColumnGatherer()
