@@ -345,7 +345,9 @@ extension Head {
                 UnsafeBufferPointer(start: bytes, count: entry.open.byteCount + ChunkArena.slack))
             part.openCount = Int(entry.open.sampleCount)
         }
-        if let late = late[UInt32(slot)], !late.indices(after: after, through: through).isEmpty { part.late = late }
+        if let late = lateSamples(of: UInt32(slot)), !late.indices(after: after, through: through).isEmpty {
+            part.late = late
+        }
         guard !part.closed.isEmpty || !part.open.isEmpty || part.late != nil else { return nil }
         return part
     }

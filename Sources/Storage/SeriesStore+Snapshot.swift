@@ -52,7 +52,7 @@ extension SeriesStore {
 
     private func snapshotHead(into folder: String) throws(BlockDefect) {
         let (unranked, times) = head.withLock { head in
-            let late = head.late.values.compactMap(\.times.first).min() ?? .max
+            let late = (Array(head.late.values) + Array(head.sealedLate.values)).compactMap(\.times.first).min() ?? .max
             return (head.snapshot(), head.bounds().times.map { min($0.lowerBound, late)...$0.upperBound })
         }
         guard let times else { return }

@@ -6,6 +6,8 @@ internal import Synchronization
 struct Upkeep {
     /// Blocks that a retention horizon was applied to already, by their name and that horizon.
     var applied: [ULID: Set<Milliseconds>] = [:]
+    /// Up to where the head was cut in this run.
+    var cutThrough = Int64.min
 }
 
 extension SeriesStore {
@@ -16,7 +18,7 @@ extension SeriesStore {
             do throws(FileError) { try shelf.reload() } catch { report(BlockDefect(error)) }
             guard replay.state == .done else { return forgetHead() }
             storeChunks()
-            cutBlocks()
+            cutBlocks(&upkeep)
             forgetHead()
             applyRetention(&upkeep)
             compactBlocks()
@@ -65,10 +67,11 @@ extension SeriesStore {
     // MARK: Cutting
 
     /// Cuts the head's oldest two hours into a block while it spans more than three.
-    private func cutBlocks() {
-        while let range = rangeToCut() {
+    private func cutBlocks(_ upkeep: inout Upkeep) {
+        while let range = rangeToCut(upkeep) {
             do throws(BlockDefect) {
                 try cutBlock(range)
+                upkeep.cutThrough = range.upperBound
             } catch {
                 figures.blockFailures.add()
                 report(error)
@@ -77,11 +80,11 @@ extension SeriesStore {
         }
     }
 
-    private func rangeToCut() -> Range<Int64>? {
+    private func rangeToCut(_ upkeep: Upkeep) -> Range<Int64>? {
         head.withLock { head in
             // Looking at every series is for when there can be something.
             let span = Head.rangeLength / 2 * 3
-            guard head.maximumTime > .min + span, head.maximumTime - span > head.minimumTime,
+            guard head.maximumTime > .min + span, head.maximumTime - span > upkeep.cutThrough,
                 let first = head.bounds().times?.lowerBound, head.maximumTime - first > span
             else { return nil }
             let start = first.flooringDivision(by: Head.rangeLength) * Head.rangeLength
@@ -93,6 +96,7 @@ extension SeriesStore {
         // From here on nothing is added to that time in order; the chunks of it stay as they are.
         let unranked = head.withLock { head in
             head.refuse(before: range.upperBound)
+            head.sealLate(before: range.upperBound)
             return head.snapshot()
         }
         let snapshot = unranked.ranked()
@@ -112,8 +116,8 @@ extension SeriesStore {
         try writeLate(before: range.lowerBound, order, snapshot)
         figures.cuts.add()
         head.withLock { head in
+            head.dropSealedLate()
             figures.forgottenChunks.add(head.forget(before: range.upperBound))
-            head.removeLate(after: .min, through: range.upperBound - 1)
         }
         do throws(FileError) {
             try log.withLock { (log) throws(FileError) in
@@ -208,7 +212,7 @@ extension SeriesStore {
     private func writeLate(before end: Int64, _ order: [Int], _ snapshot: HeadSnapshot) throws(BlockDefect) {
         let starts = head.withLock { head in
             Set(
-                head.late.values.flatMap { late in
+                head.sealedLate.values.flatMap { late in
                     late.times.prefix { $0 < end }.map { $0.flooringDivision(by: Head.rangeLength) }
                 })
         }
@@ -224,7 +228,9 @@ extension SeriesStore {
     func rewriteLate(_ log: inout LogState) throws(FileError) {
         try beginLateLog(&log)
         let kept = head.withLock { head -> [(SeriesReference, LateSamples)] in
-            head.late.map { (Head.reference($0.key, head.series[Int($0.key)].generation), $0.value) }
+            Set(head.late.keys).union(head.sealedLate.keys).compactMap { slot in
+                head.lateSamples(of: slot).map { (Head.reference(slot, head.series[Int(slot)].generation), $0) }
+            }
         }
         for (reference, samples) in kept {
             var batch = SampleBatch(timestamp: Timestamp(milliseconds: samples.times.first ?? 0))

@@ -101,11 +101,12 @@ import Transport
     }
 
     @Test("samples arrive under external labels and write_relabel_configs, with our headers") func sends() throws {
+        let rules = [
+            RelabelRule(.drop, sourceLabels: ["__name__"], regex: try Pattern("secret.*")),
+            RelabelRule(.labeldrop, regex: try Pattern("pod")),
+        ]
         let sender = Sender(seed: 1) {
-            $0.rules = [
-                RelabelRule(.drop, sourceLabels: ["__name__"], regex: try! Pattern("secret.*")),
-                RelabelRule(.labeldrop, regex: try! Pattern("pod")),
-            ]
+            $0.rules = rules
             $0.peer.headers = [HTTPHeader("X-Scope-OrgID", "7")]
         }
         sender.tail.append(1000, [(["__name__": "up", "pod": "a"], 1), (["__name__": "secret_x"], 2)])

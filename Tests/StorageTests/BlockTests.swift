@@ -150,6 +150,41 @@ import Testing
         #expect(store.append(batch).stored == 0)
     }
 
+    @Test("a cut that fails is tried again the next time, and loses nothing") func cutAgain() throws {
+        let files = MemoryFiles()
+        let clock = BlockTests.clock(at: BlockTests.start)
+        var expected: [Labels: [Int64: Double]] = [:]
+        let store = try BlockTests.open(files, clock)
+        BlockTests.fill(store, series: 2, from: BlockTests.start, hours: 3.2, maintains: false, into: &expected)
+        files.setFailure { operation, path in
+            operation == "rename" && path.hasSuffix(BlockFormat.unfinished) ? 28 : nil
+        }
+        store.maintain()
+        #expect(store.shelf.blocks.isEmpty && store.takeProblem() != nil)
+        #expect(try BlockTests.all(store) == expected)
+        files.setFailure(nil)
+        store.maintain()
+        #expect(store.shelf.blocks.count == 1 && store.takeProblem() == nil)
+        #expect(try BlockTests.all(store) == expected)
+    }
+
+    @Test("late samples that come while others are being written to a block stay") func lateMeanwhile() throws {
+        let store = try BlockTests.open(MemoryFiles(), BlockTests.clock(at: BlockTests.start))
+        let reference = try #require(store.reference(of: BlockTests.labels(0)))
+        let slot = Head.slot(reference)
+        let (before, after) = store.head.withLock { head in
+            _ = head.enterLate(slot, 10, 1)
+            _ = head.enterLate(slot, 30, 3)
+            head.sealLate(before: 30)
+            _ = head.enterLate(slot, 20, 2)
+            let before = head.lateSamples(of: UInt32(slot))?.times
+            head.dropSealedLate()
+            return (before, head.lateSamples(of: UInt32(slot))?.times)
+        }
+        #expect(before == [10, 20, 30])
+        #expect(after == [20, 30])
+    }
+
     @Test("deleting reaches blocks, the head and late samples, and holds after cleaning and restarts")
     func deleting() throws {
         let files = MemoryFiles()

@@ -41,7 +41,7 @@ final class BlockShelf: Sendable {
                 try? files.removeTree(path)
                 continue
             }
-            load(name, &opened, &aside)
+            load(name, &opened, &aside, checks: false)
         }
         place(opened, aside)
     }
@@ -55,14 +55,19 @@ final class BlockShelf: Sendable {
         var aside = setAside.filter { defective.contains($0.name) && names.contains($0.name) }
         let fresh = names.subtracting(known.map(\.directory.lastPathPart)).subtracting(defective)
         guard opened.count < known.count || !fresh.isEmpty || aside.count < setAside.count else { return }
-        for name in fresh.sorted() { load(name, &opened, &aside) }
+        for name in fresh.sorted() { load(name, &opened, &aside, checks: true) }
         place(opened, aside)
     }
 
-    private func load(_ name: String, _ opened: inout [Block], _ aside: inout [SetAsideBlock]) {
+    private func load(
+        _ name: String, _ opened: inout [Block], _ aside: inout [SetAsideBlock], checks: Bool
+    ) {
         guard ULID(name) != nil else { return }
         do throws(BlockDefect) {
-            opened.append(try Block(directory: "\(directory)/\(name)", files: files))
+            let block = try Block(directory: "\(directory)/\(name)", files: files)
+            // What is being copied may lack its index yet.
+            if checks { _ = try block.index }
+            opened.append(block)
         } catch {
             aside.append(SetAsideBlock(name: name, reason: error.text))
         }

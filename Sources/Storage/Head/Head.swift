@@ -64,6 +64,8 @@ struct Head: ~Copyable {
     private let isBeside: Bool
     /// Samples that came after newer ones, by slot.
     private(set) var late: [UInt32: LateSamples] = [:]
+    /// Those of them that are being written to blocks: what comes meanwhile is not lost with them.
+    private(set) var sealedLate: [UInt32: LateSamples] = [:]
     /// How far behind the newest sample of all they may be; 0: none are taken.
     var lateWindow: Milliseconds = 0
     /// What was deleted and may still lie in chunks.
@@ -264,12 +266,38 @@ struct Head: ~Copyable {
         late[UInt32(slot), default: LateSamples()].insert(time, value)
     }
 
-    /// Lets go of late samples in a range, of one series or of all.
-    mutating func removeLate(after: Int64, through: Int64, of slot: UInt32? = nil) {
-        for key in slot.map({ [$0] }) ?? Array(late.keys) {
-            late[key]?.remove(after: after, through: through)
-            if late[key]?.times.isEmpty ?? false { late[key] = nil }
+    /// Lets go of a series' late samples in a range.
+    mutating func removeLate(after: Int64, through: Int64, of slot: UInt32) {
+        late[slot]?.remove(after: after, through: through)
+        if late[slot]?.times.isEmpty ?? false { late[slot] = nil }
+        sealedLate[slot]?.remove(after: after, through: through)
+        if sealedLate[slot]?.times.isEmpty ?? false { sealedLate[slot] = nil }
+    }
+
+    /// Sets the late samples before `time` apart, to be written to blocks.
+    mutating func sealLate(before time: Int64) {
+        for (slot, samples) in late {
+            let range = samples.indices(after: .min, through: time - 1)
+            guard !range.isEmpty else { continue }
+            for index in range {
+                _ = sealedLate[slot, default: LateSamples()].insert(samples.times[index], samples.values[index])
+            }
+            late[slot]?.remove(after: .min, through: time - 1)
+            if late[slot]?.times.isEmpty ?? false { late[slot] = nil }
         }
+    }
+
+    /// Lets go of the late samples that were set apart: they are in blocks.
+    mutating func dropSealedLate() { sealedLate = [:] }
+
+    /// All late samples of a series.
+    func lateSamples(of slot: UInt32) -> LateSamples? {
+        guard !late.isEmpty || !sealedLate.isEmpty else { return nil }
+        guard var all = sealedLate[slot] else { return late[slot] }
+        if let fresh = late[slot] {
+            for (time, value) in zip(fresh.times, fresh.values) { _ = all.insert(time, value) }
+        }
+        return all
     }
 
     /// Refuses samples before `time` from now on: they are being written to a block.
@@ -405,7 +433,9 @@ struct Head: ~Copyable {
     func overlaps(_ slot: Int, from: Int64, through: Int64) -> Bool {
         let entry = series[slot]
         let gone = deleted[slot]
-        if let late = late[UInt32(slot)], !late.indices(after: from - 1, through: through).isEmpty { return true }
+        if let late = lateSamples(of: UInt32(slot)), !late.indices(after: from - 1, through: through).isEmpty {
+            return true
+        }
         if !entry.open.isEmpty, entry.open.firstTime <= through, entry.open.lastTime >= from,
             !gone.covers(entry.open.firstTime, entry.open.lastTime)
         {
@@ -509,7 +539,7 @@ struct Head: ~Copyable {
             }
             let entry = series[slot]
             let isIdle = entry.open.isEmpty ? !entry.isFresh : entry.lastTime < time
-            if entry.firstClosed == 0, isIdle, late[UInt32(slot)] == nil {
+            if entry.firstClosed == 0, isIdle, late[UInt32(slot)] == nil, sealedLate[UInt32(slot)] == nil {
                 let pairs = Array(
                     labelPairs[Int(entry.labelOffset)..<Int(entry.labelOffset) + 2 * Int(entry.labelCount)])
                 gone.append((UInt32(slot), labels(at: slot), pairs))

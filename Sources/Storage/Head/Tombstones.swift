@@ -75,9 +75,9 @@ extension Head {
 
     /// The slots of matching series with late samples in `[from, through]`.
     func lateSlots(_ matchers: [Matcher], from: Int64, through: Int64) -> [UInt32] {
-        guard !late.isEmpty else { return [] }
+        guard !late.isEmpty || !sealedLate.isEmpty else { return [] }
         return index.select(matchers).filter {
-            !(late[$0]?.indices(after: from - 1, through: through).isEmpty ?? true)
+            !(lateSamples(of: $0)?.indices(after: from - 1, through: through).isEmpty ?? true)
         }
     }
 
