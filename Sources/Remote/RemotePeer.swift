@@ -83,16 +83,17 @@ struct RemoteClient: Sendable {
     }
 
     /// A POST to the peer's URL with something behind it, as whoever we are to it. What it answers is read up to
-    /// `limit` bytes.
+    /// `limit` bytes; more is a failure, but where the status alone counts.
     func post(
-        _ body: [UInt8], to path: String = "", headers: [HTTPHeader], limit: Int
+        _ body: [UInt8], to path: String = "", headers: [HTTPHeader], limit: Int, wantsStatusAlone: Bool = false
     ) async throws(RemoteFailure) -> HTTPResponse {
         do {
-            let request = HTTPRequest(
+            var request = HTTPRequest(
                 method: "POST", url: peer.url + path,
                 headers: headers + [HTTPHeader("User-Agent", "Vedette")] + peer.headers
                     + (try peer.http.headers(reading: files)),
                 body: body, timeout: peer.timeout, maximumResponseBytes: limit, options: peer.http.options)
+            request.wantsStatusAlone = wantsStatusAlone
             guard let tokens else { return try await transport.send(request) }
             return try await tokens.send(request, over: transport, reading: files, now: clock.now)
         } catch let error as FileError {

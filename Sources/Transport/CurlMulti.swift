@@ -12,6 +12,7 @@ internal import Settings
         var body: [UInt8] = []
         var headers: [HTTPHeader] = []
         let limitBytes: Int
+        private let wantsStatusAlone: Bool
         let collectsHeaders: Bool
         private let purpose: HTTPRequest.Purpose
         private var headerBytes = 0
@@ -43,6 +44,7 @@ internal import Settings
             guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
             unsafe self.easy = easy
             limitBytes = request.maximumResponseBytes
+            wantsStatusAlone = request.wantsStatusAlone
             self.collectsHeaders = collectsHeaders
             purpose = request.purpose
             requestBody = request.body
@@ -80,6 +82,7 @@ internal import Settings
             guard let easy = unsafe curl_easy_init() else { throw .invalid("libcurl has no memory") }
             unsafe self.easy = easy
             (limitBytes, collectsHeaders, requestBody, acceptsGzip) = (64 << 10, false, mail.message, false)
+            wantsStatusAlone = false
             purpose = .answer
             unsafe problem = .allocate(capacity: Int(CURL_ERROR_SIZE))
             unsafe problem.pointee = 0
@@ -256,6 +259,7 @@ internal import Settings
             }
             guard body.count + bytes.count <= limitBytes else {
                 isTooLarge = true
+                if wantsStatusAlone { unsafe body.append(contentsOf: bytes.prefix(limitBytes - body.count)) }
                 return false
             }
             unsafe body.append(contentsOf: bytes)
@@ -390,6 +394,8 @@ internal import Settings
 
         /// What libcurl's result means.
         func error(_ code: CURLcode) -> TransportError? {
+            // 1xx only announces the answer.
+            if wantsStatusAlone, status >= 200 { return nil }
             if isTooLarge { return .tooLarge(limitBytes: limitBytes) }
             if isBroken || code == CURLE_OK && gzip?.isWhole == false {
                 return .interrupted("the gzip body is \(isBroken ? "broken" : "cut off")", requestWasSent: true)

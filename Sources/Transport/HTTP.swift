@@ -15,6 +15,8 @@ public struct HTTPRequest: Sendable, Hashable {
     public var timeout: Milliseconds
     /// A longer answer is cut there and fails.
     public var maximumResponseBytes: Int
+    /// Whether the status is what counts: of an answer that is too long, or ends too early, is given what came.
+    public var wantsStatusAlone = false
     /// A Unix socket to connect to in place of the URL's host.
     public var unixSocket: String?
     /// Options of the connection: TLS, proxy, redirects.

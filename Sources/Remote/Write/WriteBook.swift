@@ -56,6 +56,9 @@ struct WriteBook {
         var isIdle: Bool { pending == 0 && pendingExemplars == 0 }
     }
 
+    /// A request with as many bytes is full, before it is compressed, however few samples they are.
+    private static let requestBytes = 4 << 20
+
     private var shards: [Shard]
     private let queue: RemoteWriteSettings.Queue
     private var compressed: [UInt8] = []
@@ -71,7 +74,9 @@ struct WriteBook {
             (shard.resumesUntil, shard.unsure) = (place.underWay, place.underWay)
             return shard
         }
-        mark = places.map(\.done).min() ?? LogMark(position: LogPosition(segment: 0))
+        // The log is read from the beginning of a record, of which the first entries may be done.
+        let first = places.map(\.done).min() ?? LogMark(position: LogPosition(segment: 0))
+        mark = LogMark(position: first.position)
     }
 
     var count: Int { shards.count }
@@ -149,6 +154,7 @@ struct WriteBook {
         let isFull =
             shards[index].openSamples + shards[index].openExemplars
             >= min(queue.samplesPerSend, queue.capacity)
+            || shards[index].open.bytes.count >= WriteBook.requestBytes
         // What is made again after a restart ends where it ended, and never grows beyond what it was.
         if isFull, shards[index].resumesUntil == nil { hasClosed = close(index) }
         return .taken(shard: index, wakes: isFirst || hasClosed)

@@ -32,8 +32,8 @@ final class WriteFigures: Sendable {
     let values = Mutex(Values())
 
     /// Why something is not sent: relabelling dropped its series, it is older than `sample_age_limit`, the log does not
-    /// name its series.
-    static let reasons = ["dropped_series", "too_old", "unintentionally_dropped_series"]
+    /// name its series, the store said of what was under way at a restart that it has it.
+    static let reasons = ["dropped_series", "too_old", "unintentionally_dropped_series", "repeated"]
 
     func tookSeconds(_ seconds: Double) {
         values.withLock { values in

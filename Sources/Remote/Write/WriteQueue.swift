@@ -415,11 +415,14 @@ actor WriteQueue {
     /// What a server may ask for at the most.
     private static let longestPause: Milliseconds = 300_000
 
+    /// What a store answers to samples that it has: Prometheus and those like it 400, others a conflict.
+    private static let repeatStatuses: Set<Int> = [400, 409]
+
     /// How a try ended.
     private enum Verdict {
         case taken
         /// It would be refused again.
-        case refused(String)
+        case refused(status: Int, String)
         case failed(String, after: Milliseconds?)
     }
 
@@ -442,13 +445,15 @@ actor WriteQueue {
                 figures.values.withLock { $0.newestSent = max($0.newestSent ?? .min, batch.newest) }
                 noteSuccess()
                 return true
-            case .refused(let reason) where batch.isRepeat:
+            case .refused(let status, let reason) where batch.isRepeat && WriteQueue.repeatStatuses.contains(status):
                 noteSuccess()
+                figures.droppedSamples.add("repeated", batch.samples)
+                figures.droppedExemplars.add("repeated", batch.exemplars)
                 tell(
                     .info, "remote-write-repeated",
                     "\(batch.samples) samples that were under way when the daemon ended are there already: \(reason)")
                 return true
-            case .refused(let reason):
+            case .refused(_, let reason):
                 figures.failedSamples.add(batch.samples)
                 figures.failedExemplars.add(batch.exemplars)
                 noteSuccess()
@@ -472,7 +477,8 @@ actor WriteQueue {
         var headers = WriteQueue.headers
         if attempt > 0 { headers.append(HTTPHeader("Retry-Attempt", "\(attempt)")) }
         do throws(RemoteFailure) {
-            let response = try await client.post(body, headers: headers, limit: 64 << 10)
+            let response = try await client.post(
+                body, headers: headers, limit: 64 << 10, wantsStatusAlone: true)
             let length = context.clock.uptimeNanoseconds() - begin
             load.sending += length
             figures.tookSeconds(Double(length) / 1e9)
@@ -480,7 +486,13 @@ actor WriteQueue {
             let text = client.excerpt(response.body)
             let reason = "HTTP \(response.status)\(text.isEmpty ? "" : ": \(text)")"
             let isLimited = response.status == 429 && settings.queue.retriesLimited
-            guard isLimited || response.status >= 500 || response.status == 408 else { return .refused(reason) }
+            if (300..<400).contains(response.status) {
+                let place = response.header("location").map { client.excerpt(Array($0.utf8)) } ?? "another address"
+                return .failed("\(reason); it leads to \(place): write that as the url", after: nil)
+            }
+            guard isLimited || response.status >= 500 || response.status == 408 else {
+                return .refused(status: response.status, reason)
+            }
             return .failed(reason, after: response.header("retry-after").flatMap { retryAfter($0) })
         } catch {
             load.sending += context.clock.uptimeNanoseconds() - begin
