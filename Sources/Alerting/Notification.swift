@@ -73,8 +73,8 @@ public struct Notification: Sendable, Hashable {
     public static func commonLabels(of items: [Item]) -> Labels {
         guard var common = items.first?.alert.labels.sorted else { return Labels() }
         for item in items.dropFirst() where !common.isEmpty {
-            if common.contains(where: { item.alert.labels[$0.name] != $0.value }) {
-                common.removeAll { item.alert.labels[$0.name] != $0.value }
+            if common.contains(where: { !item.alert.labels[$0.name].isSame(as: $0.value) }) {
+                common.removeAll { !item.alert.labels[$0.name].isSame(as: $0.value) }
             }
         }
         return Labels(sortedUnique: common)
