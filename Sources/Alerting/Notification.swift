@@ -53,6 +53,9 @@ public struct Notification: Sendable, Hashable {
         self.items = Notification.order(items).map { items[$0] }
     }
 
+    /// Whether it tells of a group of alerts, and is no announcement.
+    public var isOfGroup: Bool { groupID.hasPrefix("\(receiver)|") || groupID.hasPrefix("\(receiver)|".inASCII) }
+
     /// Whether any of its alerts fires.
     public var isFiring: Bool { items.contains { !$0.isResolved } }
     /// Whether all that was told of the group is over with it.

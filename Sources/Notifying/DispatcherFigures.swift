@@ -26,6 +26,10 @@ final class DispatcherFigures: Sendable {
     let replayed = Counter()
     let unreadable = Counter()
     let latency = LatencyHistogram()
+    /// Pages that a peer told in our place.
+    let toldElsewhere = Counter()
+    /// The peers as they were last looked at; nil: there are none.
+    let peers = Mutex<PeerBook?>(nil)
     let gauges = Mutex(Gauges())
 
     /// Begins each configured channel's counters at 0, so that the first failure is seen as an increase.
