@@ -107,6 +107,27 @@ extension AlertGroups {
         return changes
     }
 
+    /// When senders last spoke of each alert.
+    func lastHeard() -> [Labels: Timestamp] {
+        var heard: [Labels: Timestamp] = [:]
+        for group in groups.values {
+            for (labels, member) in group.members {
+                heard[labels] = max(heard[labels] ?? .distantPast, member.updatedAt)
+            }
+        }
+        return heard
+    }
+
+    /// What was taken again by ourselves was not heard of again.
+    mutating func hearAgain(_ heard: [Labels: Timestamp]) {
+        guard !heard.isEmpty else { return }
+        for id in Array(groups.keys) {
+            for labels in Array(groups[id]?.members.keys ?? [:].keys) {
+                if let moment = heard[labels] { groups[id]?.members[labels]?.updatedAt = moment }
+            }
+        }
+    }
+
     /// Takes up ends of alerts that were never told to us, but to a receiver by a peer: it may be gone by now, and the
     /// end is owed all the same. The group waits its whole interval, since the peer may tell it yet.
     ///

@@ -27,6 +27,8 @@ public struct AlertGroups: Sendable {
     private var history: [Labels: [Timestamp]] = [:]
     /// What peers told to be over and fires here, by when they told it.
     var disputes: [Dispute: Timestamp] = [:]
+    /// Whether others may know an alert's end before us: then it counts when senders themselves last spoke of it.
+    public var hasPeers = false
     private var earliestFlush = Timestamp.distantFuture
     /// Nothing is told before.
     private let opening: Timestamp
@@ -274,7 +276,9 @@ public struct AlertGroups: Sendable {
             changes += place(id, receivers: receivers)
         }
         // Alerts that fire find their groups by the new routes.
+        let heard = hasPeers ? lastHeard() : [:]
         changes += take(firing.sorted { $0.labels < $1.labels }, now: now)
+        hearAgain(heard)
         earliestFlush = groups.values.map(\.nextFlush).min() ?? .distantFuture
         return changes
     }

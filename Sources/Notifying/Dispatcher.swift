@@ -66,6 +66,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         lastLook = (now, clock.uptimeNanoseconds())
         channels = Dispatcher.channels(settings)
         groups = AlertGroups(settings.alerting, opening: opening)
+        groups.hasPeers = peers != nil
         outbox = Outbox(rules: rules)
         figures.begin(settings)
         let receivers = Outbox.divertedReceivers(in: store).union(settings.receivers.keys)
@@ -90,9 +91,11 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         if let peers {
             var told = PeerLog(name: peers.name)
             figures.unreadable.add(told.restore(from: store))
-            self.peers = PeerState(
+            let state = PeerState(
                 peers, before: nil, told, groups.silences, epoch: hexadecimal(random.next()),
                 now: PeerState.steady(clock))
+            self.peers = state
+            figures.peers.withLock { $0 = state.book }
             acting.withLock { $0 = peers.members.first { $0.name.isBefore(peers.name) }?.name }
             store.commit(outbox.begin(told, floor: now + peers.timeout, now: now))
         }
@@ -287,7 +290,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         for notification in decision.notifications { changes += queue(notification, now: now) }
         for id in decision.ended { outbox.endSilently(id, now: now) }
         if peers != nil {
-            changes += outbox.dropTold(nil, isOver: isOver(now), now: now) + (outbox.told?.forget(now: now) ?? [])
+            changes += outbox.dropTold(nil, member: member(now), now: now) + (outbox.told?.forget(now: now) ?? [])
         }
         let due: (entries: [OutboxEntry], changes: [StateChange]) = isStopping ? ([], []) : outbox.takeDue(now: now)
         changes += due.changes
@@ -334,7 +337,9 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     }
 
     /// Its figures.
-    public nonisolated func metrics() -> [MetricFamily] { figures.families(now: clock.now()) }
+    public nonisolated func metrics() -> [MetricFamily] {
+        figures.families(now: clock.now(), uptime: PeerState.steady(clock))
+    }
 }
 
 extension DispatcherFigures {

@@ -79,6 +79,7 @@ extension Dispatcher {
     public func replace(peers settings: PeerSettings?) {
         guard settings != peers?.settings else { return }
         let now = look()
+        groups.hasPeers = settings != nil
         if let settings {
             let before = peers
             if before == nil {
@@ -315,7 +316,7 @@ extension Dispatcher {
         }
         guard !changes.isEmpty else { return [] }
         changes += groups.learn(Array(told.values), now: now)
-        changes += outbox.dropTold(keys, isOver: isOver(now), now: now)
+        changes += outbox.dropTold(keys, member: member(now), now: now)
         changes += tellOfPaths(now: now)
         return changes
     }
@@ -350,9 +351,11 @@ extension Dispatcher {
     }
     private static let mostSilences = 20_000
 
-    /// Whether a group knows that an alert is over.
-    func isOver(_ now: Timestamp) -> (_ group: String, Labels) -> Bool {
-        { [groups] id, labels in groups.groups[id]?.members[labels]?.isResolved(at: now) ?? false }
+    /// What a group knows of an alert.
+    func member(_ now: Timestamp) -> (_ group: String, Labels) -> Outbox.MemberState? {
+        { [groups] id, labels in
+            groups.groups[id]?.members[labels].map { ($0.isResolved(at: now), $0.updatedAt) }
+        }
     }
 
     /// What alerts from outside mean where peers told of them.

@@ -84,11 +84,13 @@ extension Outbox {
     ///   beginning at different moments.
     /// - What is over is known when the receiver was told so after it began.
     /// - Of an alert that a later page here, or its group, says otherwise of, that later word counts as well.
+    /// - What a peer told to be over after our senders last spoke of it fires no more as far as we know: should they
+    ///   say that it does, it is told then.
     /// - Whatever we told last ourselves hides nothing that we decide to tell.
     /// - A repeat is known when something was told about then.
     ///
-    /// - Parameter isOver: Whether the group knows by now that an alert is over.
-    func isTold(_ entry: OutboxEntry, isOver: (Labels) -> Bool = { _ in false }) -> Bool {
+    /// - Parameter member: What the group knows of an alert by now.
+    func isTold(_ entry: OutboxEntry, member: (Labels) -> MemberState? = { _ in nil }) -> Bool {
         guard isShared(entry), let known = told?.entries[key(entry)], !known.isOurs else { return false }
         let page = entry.notification
         if page.reason == .repeated, known.told + Outbox.repeatSlack < page.decidedAt { return false }
@@ -98,7 +100,7 @@ extension Outbox {
             let knows = mark.knowledge == (own.isFiring ? .firing : .resolved)
             let slack = own.isFiring && !own.isBoth ? AlertGroups.peerPhase : 0
             if knows, mark.at + slack >= own.startsAt { continue }
-            if later == nil { later = laterKnowledge(than: entry, isOver: isOver) }
+            if later == nil { later = laterKnowledge(than: entry, member: member) }
             guard let last = later?[fingerprint], mark.knowledge == (last.isFiring ? .firing : .resolved),
                 mark.at >= last.startsAt
             else { return false }
@@ -110,16 +112,22 @@ extension Outbox {
     private static let repeatSlack: Milliseconds = 60_000
 
     private func laterKnowledge(
-        than entry: OutboxEntry, isOver: (Labels) -> Bool
+        than entry: OutboxEntry, member: (Labels) -> MemberState?
     ) -> [UInt64: (isFiring: Bool, isBoth: Bool, startsAt: Timestamp)] {
         var found: [UInt64: (isFiring: Bool, isBoth: Bool, startsAt: Timestamp)] = [:]
         let pages = lanes.pages(of: entry.notification.groupID, through: entry.channelID)
         for id in pages.drop(while: { $0 != entry.id }).dropFirst() {
             found.merge(entries[id]?.notification.knowledge ?? [:], uniquingKeysWith: { $1 })
         }
-        for alert in entry.notification.firing where isOver(alert.labels) {
+        for alert in entry.notification.firing {
             let fingerprint = alert.labels.fingerprint
-            if found[fingerprint] == nil { found[fingerprint] = (false, false, alert.startsAt) }
+            guard found[fingerprint] == nil, let state = member(alert.labels) else { continue }
+            if state.isOver {
+                found[fingerprint] = (false, false, alert.startsAt)
+            } else {
+                // Whatever is said later than that is said later than all that we know.
+                found[fingerprint] = (false, false, max(alert.startsAt, state.heardAt))
+            }
         }
         return found
     }
@@ -135,13 +143,16 @@ extension Outbox {
         remove(entry, now: now)
     }
 
+    /// What a group knows of an alert: whether it is over, and when its senders last spoke of it.
+    typealias MemberState = (isOver: Bool, heardAt: Timestamp)
+
     /// Drops the first page of each group, as long as peers told it.
     ///
     /// - Parameters:
     ///   - keys: Of which groups and channels something was learnt; nil: any whose wait is over.
-    ///   - isOver: Whether a group knows by now that an alert is over.
+    ///   - member: What a group knows of an alert by now.
     mutating func dropTold(
-        _ keys: Set<String>?, isOver: (_ group: String, Labels) -> Bool, now: Timestamp
+        _ keys: Set<String>?, member: (_ group: String, Labels) -> MemberState?, now: Timestamp
     ) -> [StateChange] {
         guard told != nil, !entries.isEmpty else { return [] }
         for entry in entries.values.sorted(by: { $0.sequence < $1.sequence }) {
@@ -151,11 +162,11 @@ extension Outbox {
             if let keys {
                 guard keys.contains(key(entry)) else { continue }
             } else {
-                guard case .waiting(let until) = entry.state, until <= now else { continue }
+                if case .waiting(let until) = entry.state, until > now { continue }
             }
             let group = entry.notification.groupID
             // Those behind it are looked at when they come forward.
-            if isTold(entry, isOver: { isOver(group, $0) }) { drop(told: entry, now: now) }
+            if isTold(entry, member: { member(group, $0) }) { drop(told: entry, now: now) }
         }
         return drain()
     }

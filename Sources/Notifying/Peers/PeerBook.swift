@@ -74,3 +74,44 @@ struct PeerBook: Sendable {
         return next.min()
     }
 }
+
+extension PeerBook {
+    /// What is told of the peers, under Alertmanager's names too where it has one.
+    func families(toldByPeers: Int, now: Int64) -> [MetricFamily] {
+        let sorted = members.sorted { $0.key.isBefore($1.key) }
+        let up = sorted.filter { isUp($0.key, now: now) }.count
+        func each(_ value: (Known) -> Double) -> [(Labels, Double)] {
+            sorted.map { (["peer": $0.key], value($0.value)) }
+        }
+        return [
+            MetricFamily(.gauge, "alertmanager_cluster_enabled", "Whether there are peers.", 1),
+            MetricFamily(.gauge, "alertmanager_cluster_members", "Peers that are up, this daemon among them.", up + 1),
+            MetricFamily(
+                .gauge, "alertmanager_cluster_failed_peers", "Peers that are configured and not up.", sorted.count - up),
+            MetricFamily(
+                .gauge, "alertmanager_peer_position",
+                "How many peers that are up come first, each of whom is waited for.",
+                position(now: now)),
+            MetricFamily(
+                .gauge, "vedette_peer_up", "Whether a peer was heard of within the time that counts.",
+                sorted.map { (["peer": $0.key], isUp($0.key, now: now) ? 1 : 0) }),
+            MetricFamily(
+                .counter, "vedette_peer_exchanges_total", "Messages to a peer that it took and answered.",
+                each { Double($0.exchanges) }),
+            MetricFamily(
+                .counter, "vedette_peer_exchange_failures_total", "Messages to a peer that failed.",
+                each { Double($0.failures) }),
+            MetricFamily(
+                .counter, "vedette_peer_refused_total",
+                "What a peer said and was not taken: of a time to come, or in no known form.",
+                each { Double($0.refused) }),
+            MetricFamily(
+                .gauge, "vedette_peer_clock_offset_seconds",
+                "How far a peer's clock is ahead of ours, the way of its last message included.",
+                each { Double($0.offset) / 1000 }),
+            MetricFamily(
+                .counter, "vedette_notifications_told_by_peers_total", "Pages that a peer told in our place.",
+                toldByPeers),
+        ]
+    }
+}

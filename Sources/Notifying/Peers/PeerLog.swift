@@ -138,9 +138,11 @@ struct PeerLog: Sendable {
         guard key.utf8.count <= PeerLog.longestName, entries[key] != nil || entries.count < PeerLog.mostEntries else {
             return nil
         }
-        var entry = entries[key] ?? given
-        if entries[key] == nil { entry.marks = [:] }
-        let isFirst = entries[key] == nil
+        var entry =
+            entries[key]
+            ?? Entry(
+                groupKey: given.groupKey, receiver: given.receiver, integration: given.integration,
+                told: .distantPast, teller: given.teller)
         var fresh: Set<UInt64> = []
         for (fingerprint, mark) in given.marks where mark.at <= latest {
             if let own = entry.marks[fingerprint], !mark.isNewer(than: own) { continue }
@@ -154,7 +156,7 @@ struct PeerLog: Sendable {
         if given.threadAt > entry.threadAt, given.threadAt <= latest {
             (entry.thread, entry.threadAt, isNew) = (given.thread, given.threadAt, true)
         }
-        guard isNew, !isFirst || given.told <= latest else { return nil }
+        guard isNew, entry.told > .distantPast else { return nil }
         entry = PeerLog.bounded(entry)
         return Merged(change: keep(entry), entry: entry, fresh: fresh)
     }
