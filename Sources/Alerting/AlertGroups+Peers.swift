@@ -131,10 +131,10 @@ extension AlertGroups {
     /// Takes up ends of alerts that were never told to us, but to a receiver by a peer: it may be gone by now, and the
     /// end is owed all the same. The group waits its whole interval, since the peer may tell it yet.
     ///
-    /// - Parameter isTold: Whether a receiver knows that an alert of a group fires.
+    /// - Parameter isTold: Whether a receiver knows that an alert of a group fires, and nothing is on its way there.
     public mutating func adopt(
         _ alerts: [Alert], now: Timestamp,
-        isTold: (_ groupKey: String, _ receiver: String, _ alert: Alert) -> Bool
+        isTold: (_ group: String, _ groupKey: String, _ receiver: String, _ alert: Alert) -> Bool
     ) -> [StateChange] {
         var changes: [StateChange] = []
         for alert in alerts where alert.isResolved(at: now) {
@@ -143,7 +143,7 @@ extension AlertGroups {
                 let labels = route.groupLabels(of: alert.labels)
                 let id = groupID(of: index, labels)
                 guard groups[id]?.members[alert.labels] == nil,
-                    isTold(route.groupKey(labels), route.receiver, alert)
+                    isTold(id, route.groupKey(labels), route.receiver, alert)
                 else { continue }
                 if groups[id] == nil {
                     changes.append(begin(id, route: index, labels, lookingAt: now + route.groupInterval, now: now))

@@ -361,17 +361,12 @@ extension Dispatcher {
     /// What alerts from outside mean where peers told of them.
     func acceptAsPeer(_ alerts: [Alert], now: Timestamp) -> [StateChange] {
         guard let log = outbox.told, !log.entries.isEmpty else { return [] }
-        var integrations: [String: [String]] = [:]
-        return groups.adopt(alerts, now: now) { groupKey, receiver, alert in
-            if integrations[receiver] == nil {
-                integrations[receiver] = (settings.receivers[receiver]?.channels ?? []).map {
-                    outbox.path($0.id).integration
-                }
-            }
-            return (integrations[receiver] ?? []).contains { integration in
-                guard let mark = log.entry(groupKey, receiver, integration)?.marks[alert.labels.fingerprint] else {
-                    return false
-                }
+        return groups.adopt(alerts, now: now) { group, groupKey, receiver, alert in
+            (settings.receivers[receiver]?.channels ?? []).contains { id, _ in
+                let integration = outbox.path(id).integration
+                guard let mark = log.entry(groupKey, receiver, integration)?.marks[alert.labels.fingerprint],
+                    outbox.lanes.pages(of: group, through: id).isEmpty
+                else { return false }
                 return mark.knowledge == .firing && mark.at + AlertGroups.peerPhase >= alert.startsAt
             }
         }

@@ -86,17 +86,19 @@ extension Outbox {
     /// - Of an alert that a later page here, or its group, says otherwise of, that later word counts as well.
     /// - What a peer told to be over after our senders last spoke of it fires no more as far as we know: should they
     ///   say that it does, it is told then.
-    /// - Whatever we told last ourselves hides nothing that we decide to tell.
+    /// - What we told ourselves, and no peer, hides nothing that we decide to tell.
     /// - A repeat is known when something was told about then.
     ///
     /// - Parameter member: What the group knows of an alert by now.
     func isTold(_ entry: OutboxEntry, member: (Labels) -> MemberState? = { _ in nil }) -> Bool {
-        guard isShared(entry), let known = told?.entries[key(entry)], !known.isOurs else { return false }
+        guard isShared(entry), let known = told?.entries[key(entry)] else { return false }
         let page = entry.notification
-        if page.reason == .repeated, known.told + Outbox.repeatSlack < page.decidedAt { return false }
+        if page.reason == .repeated, known.isOurs || known.told + Outbox.repeatSlack < page.decidedAt { return false }
+        var isByPeer = page.reason == .repeated
         var later: [UInt64: (isFiring: Bool, isBoth: Bool, startsAt: Timestamp)]?
         for (fingerprint, own) in page.knowledge {
             guard let mark = known.marks[fingerprint] else { return false }
+            isByPeer = isByPeer || !mark.isOurs
             let knows = mark.knowledge == (own.isFiring ? .firing : .resolved)
             let slack = own.isFiring && !own.isBoth ? AlertGroups.peerPhase : 0
             if knows, mark.at + slack >= own.startsAt { continue }
@@ -105,7 +107,7 @@ extension Outbox {
                 mark.at >= last.startsAt
             else { return false }
         }
-        return true
+        return isByPeer
     }
 
     /// How long before a repeat was decided another daemon's telling counts as that repeat.

@@ -26,6 +26,8 @@ struct PeerLog: Sendable {
     struct Mark: Sendable, Hashable {
         var knowledge: Knowledge
         var at: Timestamp
+        /// Whether it was we who told, by our journal.
+        var isOurs = false
 
         /// Whether it counts more than another.
         func isNewer(than other: Mark) -> Bool {
@@ -92,12 +94,15 @@ struct PeerLog: Sendable {
             entries[key]
             ?? Entry(
                 groupKey: notification.groupKey, receiver: receiver, integration: integration, told: now, teller: name)
-        // A page tells all of its group that it shows: what it leaves out, its reader does not see any more.
-        for (fingerprint, mark) in entry.marks where mark.knowledge == .firing && marks[fingerprint] == nil {
-            entry.marks[fingerprint] = Mark(knowledge: .leftOut, at: now)
+        // A page shows all of its group that is not held back: what it leaves out, its reader does not see any more.
+        // What we know nothing of is not left out.
+        for (fingerprint, mark) in entry.marks
+        where notification.leavesOpen && mark.knowledge == .firing && marks[fingerprint] == nil {
+            entry.marks[fingerprint] = Mark(knowledge: .leftOut, at: now, isOurs: true)
         }
         for (fingerprint, known) in marks {
-            entry.marks[fingerprint] = Mark(knowledge: known.isFiring ? .firing : .resolved, at: now)
+            entry.marks[fingerprint] = Mark(
+                knowledge: known.isFiring ? .firing : .resolved, at: now, isOurs: true)
         }
         (entry.told, entry.teller, entry.isOurs) = (max(entry.told, now), name, true)
         if let thread { (entry.thread, entry.threadAt) = (thread, now) }
@@ -110,7 +115,7 @@ struct PeerLog: Sendable {
     ) -> StateChange? {
         guard var entry = entry(notification.groupKey, receiver, integration) else { return nil }
         for alert in notification.resolved {
-            entry.marks[alert.labels.fingerprint] = Mark(knowledge: .resolved, at: now)
+            entry.marks[alert.labels.fingerprint] = Mark(knowledge: .resolved, at: now, isOurs: true)
         }
         return keep(PeerLog.bounded(entry))
     }
@@ -146,7 +151,7 @@ struct PeerLog: Sendable {
         var fresh: Set<UInt64> = []
         for (fingerprint, mark) in given.marks where mark.at <= latest {
             if let own = entry.marks[fingerprint], !mark.isNewer(than: own) { continue }
-            entry.marks[fingerprint] = mark
+            entry.marks[fingerprint] = Mark(knowledge: mark.knowledge, at: mark.at)
             fresh.insert(fingerprint)
         }
         var isNew = !fresh.isEmpty
@@ -217,9 +222,17 @@ extension Notification {
 // MARK: As the journal and peers have it
 
 extension PeerLog.Entry {
-    var json: JSON {
+    var json: JSON { .object(members(isStored: false)) }
+
+    /// The same with what is nobody else's business.
+    var stored: JSON { .object(members(isStored: true)) }
+
+    private func members(isStored: Bool) -> [JSON.Member] {
         let marks = self.marks.sorted { $0.key < $1.key }.map { fingerprint, mark -> JSON in
-            [.string(hexadecimal(fingerprint)), .number(Double(mark.knowledge.rawValue)), JSON(mark.at)]
+            let parts: [JSON] = [
+                .string(hexadecimal(fingerprint)), .number(Double(mark.knowledge.rawValue)), JSON(mark.at),
+            ]
+            return .array(isStored && mark.isOurs ? parts + [true] : parts)
         }
         var members: [JSON.Member] = [
             JSON.Member("group", .string(groupKey)), JSON.Member("receiver", .string(receiver)),
@@ -229,11 +242,9 @@ extension PeerLog.Entry {
         if !thread.isEmpty {
             members += [JSON.Member("thread", JSON(thread)), JSON.Member("threadAt", JSON(threadAt))]
         }
-        return .object(members)
+        if isStored, isOurs { members.append(JSON.Member("ours", true)) }
+        return members
     }
-
-    /// The same with what is nobody else's business.
-    var stored: JSON { isOurs ? .object((json.members ?? []) + [JSON.Member("ours", true)]) : json }
 
     /// nil when it is none, or larger than one may be.
     init?(json: JSON) {
@@ -248,7 +259,7 @@ extension PeerLog.Entry {
                 let knowledge = alert[1]?.integer.flatMap(PeerLog.Knowledge.init(rawValue:)),
                 let at = alert[2]?.timestamp
             else { return nil }
-            marks[fingerprint] = PeerLog.Mark(knowledge: knowledge, at: at)
+            marks[fingerprint] = PeerLog.Mark(knowledge: knowledge, at: at, isOurs: alert[3]?.bool ?? false)
         }
         let thread = json["thread"]?.strings ?? [:]
         if thread.count <= 16, thread.values.allSatisfy({ $0.utf8.count <= 4096 }) {
