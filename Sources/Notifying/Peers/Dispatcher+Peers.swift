@@ -379,7 +379,7 @@ extension Dispatcher {
         guard let state = peers else { return nil }
         let now = steady
         return PeersStatus(
-            name: state.settings.name, position: state.book.position(now: now),
+            name: state.settings.name, address: state.settings.address, position: state.book.position(now: now),
             isSettled: state.book.isSettled(now: now),
             peers: state.settings.members.map { member in
                 PeerStatus(

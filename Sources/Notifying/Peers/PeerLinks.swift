@@ -38,6 +38,21 @@ public struct PeerLinks: Sendable {
         }
     }
 
+    /// Tells every peer once what is new for it; for the end of a process.
+    public func flush() async {
+        await withTaskGroup(of: Void.self) { tasks in
+            for (member, _) in await dispatcher.peerLinks() {
+                tasks.addTask {
+                    guard let message = await dispatcher.message(to: member.name), !message.isEmpty else { return }
+                    // What does not arrive is told after the next start.
+                    if let answer = try? await exchange(message, with: member, within: 2000) {
+                        _ = try? await dispatcher.take(answer, to: message, from: member.name)
+                    }
+                }
+            }
+        }
+    }
+
     private func talk(to member: PeerMember, _ wake: Wake) async {
         let pause = max(250, await dispatcher.peerTimeout / 3)
         while !Task.isCancelled, let message = await dispatcher.message(to: member.name) {

@@ -5,7 +5,7 @@ internal import Model
 /// What one daemon says to another: its changes since a number, in JSON. A request and its answer have the same form.
 struct PeerMessage: Sendable {
     /// The greatest body that is taken; and how much is put into one.
-    static let limit = 4 << 20, bytes = 1 << 20
+    static let limit = 4 << 20, bytes = 256 << 10
     /// How far ahead of ours a peer's times may lie.
     static let tolerance: Milliseconds = 10_000
 
@@ -20,6 +20,9 @@ struct PeerMessage: Sendable {
     var entries: [PeerLog.Entry] = []
     /// Silences by their ids.
     var silences: [(id: String, json: JSON)] = []
+
+    /// Whether it tells nothing.
+    var isEmpty: Bool { entries.isEmpty && silences.isEmpty }
 
     func serialized() -> [UInt8] {
         JSON.object([
@@ -82,8 +85,8 @@ public struct PeerStatus: Sendable, Hashable {
 
 /// All peers as they are shown.
 public struct PeersStatus: Sendable, Hashable {
-    /// Ours.
-    public var name: String
+    /// Ours, and the host and port that the others reach us by, where they are told.
+    public var name: String, address: String
     /// Our place among those that are up, from 0: who waits for how many.
     public var position: Int
     /// Whether all others were asked since the start, or had their time.

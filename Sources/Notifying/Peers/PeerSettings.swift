@@ -6,6 +6,8 @@ public import Transport
 public struct PeerSettings: Sendable, Hashable {
     /// Ours, as the others have it among their members.
     public var name: String
+    /// How the others reach us, when we are among the members that are listed.
+    public private(set) var address = ""
     /// The others, sorted by name.
     public var members: [PeerMember]
     /// How long each waits for those before it, and after what time without a word one counts as gone.
@@ -14,6 +16,7 @@ public struct PeerSettings: Sendable, Hashable {
     /// Settings by their parts; an entry of our own name is left out.
     public init(name: String, members: [PeerMember]) {
         self.name = name
+        address = members.first { $0.name == name }?.address ?? ""
         self.members = members.filter { $0.name != name }.sorted { $0.name.isBefore($1.name) }
     }
 
