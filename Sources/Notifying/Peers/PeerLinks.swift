@@ -85,12 +85,12 @@ public struct PeerLinks: Sendable {
                 options: member.http.options)
             response = try await transport.send(request)
         } catch let error as TransportError {
-            throw PeerRefusal(status: 502, description: error.description)
+            throw PeerRefusal(status: 502, description: clean(error.description, of: member))
         } catch {
             throw PeerRefusal(status: 500, description: "a file of its settings cannot be read")
         }
         guard response.status == 200 else {
-            let said = truncated(String(decoding: response.body.prefix(300), as: UTF8.self).asOneLine, to: 200)
+            let said = clean(String(decoding: response.body.prefix(300), as: UTF8.self).asOneLine, of: member)
             throw PeerRefusal(status: 502, description: "it answers \(response.status): \(said)")
         }
         var unreadable = 0
@@ -99,6 +99,12 @@ public struct PeerLinks: Sendable {
         }
         await dispatcher.refuse(unreadable, from: member.name)
         return answer
+    }
+
+    /// What the other side says, without what it was told in confidence.
+    private func clean(_ text: String, of member: PeerMember) -> String {
+        // What cannot be read cannot leak.
+        Secret.cut(member.http.allSecrets.compactMap { try? $0.reveal(files) }, outOf: text)
     }
 }
 
