@@ -10,7 +10,7 @@ extension AlertGroup {
 
     func headerChange() -> StateChange {
         let header: JSON = [
-            "key": .string(key), "receiver": .string(receiver), "labels": JSON(labels.dictionary),
+            "key": .string(key), "receiver": .string(receiver), "labels": JSON(labels),
             "createdAt": JSON(createdAt), "nextFlush": JSON(nextFlush), "lastTold": lastTold.map { JSON($0) } ?? .null,
             "sequence": .number(Double(sequence)), "toldThrough": .number(Double(toldThrough)),
         ]
@@ -20,11 +20,11 @@ extension AlertGroup {
     init?(id: String, header: [UInt8]) {
         guard let json = try? JSON(parsing: header),  // Told to the caller by nil.
             let key = json["key"]?.string, let receiver = json["receiver"]?.string,
-            let labels = json["labels"]?.strings, let createdAt = json["createdAt"]?.timestamp,
+            let labels = json["labels"].flatMap(Labels.init(json:)), let createdAt = json["createdAt"]?.timestamp,
             let nextFlush = json["nextFlush"]?.timestamp, let sequence = json["sequence"]?.integer
         else { return nil }
         self.init(
-            id: id, key: key, receiver: receiver, labels: Labels(labels), createdAt: createdAt, nextFlush: nextFlush)
+            id: id, key: key, receiver: receiver, labels: labels, createdAt: createdAt, nextFlush: nextFlush)
         self.sequence = sequence
         toldThrough = json["toldThrough"]?.integer ?? 0
         lastNumber = toldThrough

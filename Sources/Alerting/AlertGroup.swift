@@ -117,10 +117,11 @@ public struct AlertGroup: Sendable, Hashable {
         hash.combine(id)
         return hash.value
     }
-    static func place(_ route: Route) -> String { "\(route.receiver)|\(route.id):" }
-    static func id(_ route: Route, _ labels: Labels) -> String { place(route) + labels.alertmanagerText }
-    /// The id without the labels.
-    var place: Substring { id.dropLast(labels.alertmanagerText.count) }
+    static func place(_ route: Route) -> String { "\(route.receiver)|\(route.id):".inASCII }
+    /// In ASCII, so that whatever compares ids compares their bytes.
+    static func id(_ route: Route, _ labels: Labels) -> String { place(route) + labels.alertmanagerText.inASCII }
+    /// The id without the labels. (Ids of older journals are as they were.)
+    var place: Substring { id.inASCII.dropLast(labels.alertmanagerText.inASCII.count) }
 
     /// Takes an alert and journals what must be, one look-up in the table of groups for all of it.
     mutating func take(

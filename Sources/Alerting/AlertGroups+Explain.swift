@@ -22,7 +22,7 @@ extension AlertGroups {
             found.append(explain(member, in: group, status, now: now))
         }
         return [
-            "fingerprint": .string(labels.fingerprintText), "labels": JSON(labels.dictionary),
+            "fingerprint": .string(labels.fingerprintText), "labels": JSON(labels),
             "known": .bool(alert != nil),
             "annotations": JSON(alert?.annotations ?? [:]),
             "startsAt": alert.map { .string($0.startsAt.rfc3339()) } ?? .null,
@@ -71,7 +71,7 @@ extension AlertGroups {
         let stages = stages(member, group, status, now: now)
         return [
             "key": .string(group.key), "receiver": .string(group.receiver), "retired": .bool(group.isRetired),
-            "labels": JSON(group.labels.dictionary), "alerts": .number(Double(group.members.count)),
+            "labels": JSON(group.labels), "alerts": .number(Double(group.members.count)),
             "nextLook": .string(group.nextFlush.rfc3339()),
             "lastTold": group.lastTold.map { .string($0.rfc3339()) } ?? .null,
             "told": .bool(member.isTold),

@@ -25,6 +25,10 @@ public struct AlertGroups: Sendable {
     private var turns: [AlertTurn] = []
     /// When episodes that are over began, for alerts that flap; what is older than the window is let go.
     private var history: [Labels: [Timestamp]] = [:]
+    /// What peers told to be over and fires here, by when they told it.
+    var disputes: [Dispute: Timestamp] = [:]
+    /// Whether others may know an alert's end before us: then it counts when senders themselves last spoke of it.
+    public var hasPeers = false
     private var earliestFlush = Timestamp.distantFuture
     /// Nothing is told before.
     private let opening: Timestamp
@@ -68,11 +72,7 @@ public struct AlertGroups: Sendable {
                 if !retiredPlaces.isEmpty { targets.insert(id) }
                 if groups.index(forKey: id) == nil {
                     guard !alert.isResolved(at: now) else { continue }
-                    var group = AlertGroup(id: id, route: route, labels: place.labels, now: now)
-                    group.hold(until: opening)
-                    ids[place] = id
-                    batch.add(group.headerChange())
-                    groups[id] = group
+                    batch.add(begin(id, route: index, place.labels, now: now))
                 }
                 take(alert, into: id, groupWait: route.groupWait, now: now, &batch)
             }
@@ -84,6 +84,23 @@ public struct AlertGroups: Sendable {
         }
         note(batch.turns)
         return batch.changes
+    }
+
+    func groupID(of route: Int, _ labels: Labels) -> String {
+        ids[Place(route: route, labels: labels)] ?? AlertGroup.id(settings.tree.routes[route], labels)
+    }
+
+    /// Begins a group; it is first looked at after its wait, or at a moment.
+    mutating func begin(
+        _ id: String, route: Int, _ labels: Labels, lookingAt moment: Timestamp? = nil, now: Timestamp
+    ) -> StateChange {
+        var group = AlertGroup(id: id, route: settings.tree.routes[route], labels: labels, now: now)
+        if let moment { group.nextFlush = moment }
+        group.hold(until: opening)
+        if moment != nil { earliestFlush = min(earliestFlush, group.nextFlush) }
+        ids[Place(route: route, labels: labels)] = id
+        groups[id] = group
+        return group.headerChange()
     }
 
     /// What began and ended since it was last asked, each once, and how many more there were than are kept.
@@ -259,7 +276,9 @@ public struct AlertGroups: Sendable {
             changes += place(id, receivers: receivers)
         }
         // Alerts that fire find their groups by the new routes.
+        let heard = hasPeers ? lastHeard() : [:]
         changes += take(firing.sorted { $0.labels < $1.labels }, now: now)
+        hearAgain(heard)
         earliestFlush = groups.values.map(\.nextFlush).min() ?? .distantFuture
         return changes
     }

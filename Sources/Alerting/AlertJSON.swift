@@ -40,11 +40,11 @@ extension Alert {
 
     /// The alert that `json` holds; nil when a part is missing.
     public init?(json: JSON) {
-        guard let labels = json["labels"]?.strings, let startsAt = json["startsAt"]?.timestamp,
+        guard let labels = json["labels"].flatMap(Labels.init(json:)), let startsAt = json["startsAt"]?.timestamp,
             let value = json["value"].map({ $0.number ?? $0.string.flatMap(GoNumber.parse) }) ?? .nan
         else { return nil }
         self.init(
-            labels: Labels(labels), annotations: json["annotations"]?.strings ?? [:], value: value, startsAt: startsAt,
+            labels: labels, annotations: json["annotations"]?.strings ?? [:], value: value, startsAt: startsAt,
             endsAt: json["endsAt"]?.timestamp, generatorURL: json["generatorURL"]?.string ?? "")
         endsByTimeout = json["timeout"]?.bool ?? false
     }
@@ -90,7 +90,8 @@ extension Notification {
         guard let id = json["id"]?.string, let groupID = json["groupID"]?.string,
             let groupKey = json["groupKey"]?.string, let receiver = json["receiver"]?.string,
             let reason = json["reason"]?.string.flatMap(Reason.init(rawValue:)),
-            let groupLabels = json["groupLabels"]?.strings, let decidedAt = json["decidedAt"]?.timestamp,
+            let groupLabels = json["groupLabels"].flatMap(Labels.init(json:)),
+            let decidedAt = json["decidedAt"]?.timestamp,
             let entries = json["items"]?.array
         else { return nil }
         var items: [Item] = []
@@ -102,7 +103,7 @@ extension Notification {
         }
         self.init(
             id: id, groupID: groupID, groupKey: groupKey, receiver: receiver, reason: reason,
-            groupLabels: Labels(groupLabels), items: items, decidedAt: decidedAt)
+            groupLabels: groupLabels, items: items, decidedAt: decidedAt)
         (routeLabels, leavesOpen) = (json["routeLabels"]?.strings ?? [:], json["open"]?.bool ?? false)
     }
 }

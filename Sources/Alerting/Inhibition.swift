@@ -19,7 +19,7 @@ public struct InhibitRule: Sendable, Hashable {
 
     func isSource(_ labels: Labels) -> Bool { sources.allSatisfy { $0.matches(labels) } }
     func isTarget(_ labels: Labels) -> Bool { targets.allSatisfy { $0.matches(labels) } }
-    func common(_ labels: Labels) -> [String] { equal.map { labels[$0] } }
+    func common(_ labels: Labels) -> [ByteText] { equal.map { ByteText(labels[$0]) } }
 }
 
 /// Knows every source that fires, so that a target is let go only when its last one is over.
@@ -30,7 +30,7 @@ public struct InhibitRule: Sendable, Hashable {
 struct Inhibitor: Sendable {
     let rules: [InhibitRule]
     /// For each rule, by the values of the equal labels.
-    private var sources: [[[String]: [Labels: Source]]]
+    private var sources: [[[ByteText]: [Labels: Source]]]
 
     private struct Source {
         var endsAt: Timestamp?

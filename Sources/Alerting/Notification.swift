@@ -53,6 +53,9 @@ public struct Notification: Sendable, Hashable {
         self.items = Notification.order(items).map { items[$0] }
     }
 
+    /// Whether it tells of a group of alerts, and is no announcement.
+    public var isOfGroup: Bool { groupID.hasPrefix("\(receiver)|") || groupID.hasPrefix("\(receiver)|".inASCII) }
+
     /// Whether any of its alerts fires.
     public var isFiring: Bool { items.contains { !$0.isResolved } }
     /// Whether all that was told of the group is over with it.
@@ -73,8 +76,8 @@ public struct Notification: Sendable, Hashable {
     public static func commonLabels(of items: [Item]) -> Labels {
         guard var common = items.first?.alert.labels.sorted else { return Labels() }
         for item in items.dropFirst() where !common.isEmpty {
-            if common.contains(where: { item.alert.labels[$0.name] != $0.value }) {
-                common.removeAll { item.alert.labels[$0.name] != $0.value }
+            if common.contains(where: { !item.alert.labels[$0.name].isSame(as: $0.value) }) {
+                common.removeAll { !item.alert.labels[$0.name].isSame(as: $0.value) }
             }
         }
         return Labels(sortedUnique: common)

@@ -103,7 +103,8 @@ public enum SilenceError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// All silences. Pure: changes to commit come out. The table is `alerting.silences`, one entry a silence.
 public struct Silences: Sendable {
-    static let table = "alerting.silences"
+    /// Where they stand in the journal.
+    public static let table = "alerting.silences"
     /// How long one is kept after its end. Default: 120 h, as Alertmanager's `data.retention`.
     static let retention: Milliseconds = 120 * 3_600_000
 
@@ -227,6 +228,10 @@ struct ActiveSilences: Sendable {
 
 extension Silence {
     func change() -> StateChange {
+        StateChange(table: Silences.table, key: id, value: JSON.object(members).serialized())
+    }
+
+    var members: [JSON.Member] {
         var members: [JSON.Member] = [
             JSON.Member(
                 "matchers",
@@ -237,12 +242,16 @@ extension Silence {
         ]
         if hasHeld { members.append(JSON.Member("held", true)) }
         if isReminded { members.append(JSON.Member("reminded", true)) }
-        return StateChange(table: Silences.table, key: id, value: JSON.object(members).serialized())
+        return members
     }
 
     init?(id: String, _ bytes: [UInt8], zones: ZoneFinder) {
-        guard let json = try? JSON(parsing: bytes),  // Told to the caller by nil.
-            let startsAt = json["startsAt"]?.timestamp, let endsAt = json["endsAt"]?.timestamp,
+        guard let json = try? JSON(parsing: bytes) else { return nil }  // Told to the caller by nil.
+        self.init(id: id, json, zones: zones)
+    }
+
+    init?(id: String, _ json: JSON, zones: ZoneFinder) {
+        guard let startsAt = json["startsAt"]?.timestamp, let endsAt = json["endsAt"]?.timestamp,
             let updatedAt = json["updatedAt"]?.timestamp, let createdBy = json["createdBy"]?.string,
             let comment = json["comment"]?.string
         else { return nil }

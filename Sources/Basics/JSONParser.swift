@@ -93,7 +93,7 @@ private struct JSONParser {
         index += 1
         var members: [JSON.Member] = []
         // Few names are compared faster than they are looked up.
-        var places: [String: Int] = [:]
+        var places: [ByteText: Int] = [:]
         skipSpace()
         if index < bytes.count, bytes[index] == UInt8(ascii: "}") {
             index += 1
@@ -108,12 +108,14 @@ private struct JSONParser {
             index += 1
             let value = try value(depth: depth + 1)
             if members.count == 16 {
-                for (place, member) in members.enumerated() { places[member.name] = place }
+                for (place, member) in members.enumerated() { places[ByteText(member.name)] = place }
             }
-            if let place = members.count < 16 ? members.firstIndex(where: { $0.name == name }) : places[name] {
+            if let place = members.count < 16
+                ? members.firstIndex(where: { $0.name.isSame(as: name) }) : places[ByteText(name)]
+            {
                 members[place].value = value
             } else {
-                if members.count >= 16 { places[name] = members.count }
+                if members.count >= 16 { places[ByteText(name)] = members.count }
                 members.append(JSON.Member(name, value))
             }
             if try endOfList(closing: UInt8(ascii: "}")) { return .object(members) }

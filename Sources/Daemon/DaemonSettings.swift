@@ -40,6 +40,8 @@ public struct DaemonSettings: Sendable {
     public var workloads = WorkloadSettings()
     /// `alerting`: Alertmanagers that are told of our rules' alerts too.
     public var alertmanagers: [AlertmanagerPeer] = []
+    /// `alerting.peers`: daemons that are given the same alerts; nil: there are none.
+    public var peers: PeerSettings?
     /// `remote_write`: stores that all samples are sent to.
     public var remoteWrite: [RemoteWriteSettings] = []
     /// `global.query_source`: the one of groups that name none; nil: our own store.
@@ -101,7 +103,12 @@ public struct DaemonSettings: Sendable {
         if let part = try map.takeMap("rollback") { rollback = try RollbackSettings(from: part) }
         try readTriggers(map, file: path)
         if let part = try map.takeMap("web") { web = try WebSettings(from: part) }
-        if let part = try map.takeMap("alerting") { alertmanagers = try AlertmanagerPeer.all(from: part) }
+        if let part = try map.takeMap("alerting") {
+            if let others = try part.takeMap("peers") {
+                peers = try PeerSettings(from: others, hostname: ProcessFigures.hostname(files: files))
+            }
+            alertmanagers = try AlertmanagerPeer.all(from: part)
+        }
         remoteWrite = try RemoteWriteSettings.all(from: map)
         try readSources(map)
         try map.refuse(

@@ -77,6 +77,7 @@ extension Vedette {
         try stage(.notifying) {
             { [dispatcher, links] in
                 await dispatcher.replace(fresh.notifying)
+                await dispatcher.replace(peers: fresh.peers)
                 await links.replace(fresh.alertmanagers)
             }
         }

@@ -67,6 +67,7 @@ public final class Vedette: Sendable {
     private let engine: QueryEngine
     let dispatcher: Dispatcher
     let links: AlertmanagerLinks
+    private let peers: PeerLinks
     let rollback: RollbackEngine
     let child: WorkloadChild
     let remote: RemoteLinks
@@ -118,7 +119,8 @@ public final class Vedette: Sendable {
             settings.notifying, store: journal, clock: world.clock, transport: world.transport,
             random: SharedRandom(seed: world.seed), externalURL: options.externalURL, files: readFile,
             opening: options.startDelay > 0 ? startedAt + options.startDelay : .distantPast,
-            log: world.log)
+            peers: settings.peers, log: world.log)
+        peers = PeerLinks(dispatcher, clock: world.clock, transport: world.workloads, files: readFile)
         links = AlertmanagerLinks(
             settings.alertmanagers, next: dispatcher, clock: world.clock, transport: world.workloads, files: readFile)
         let told = WallTimes(clock: sampleClock, alerts: links, announcements: dispatcher)
@@ -127,6 +129,7 @@ public final class Vedette: Sendable {
             announcements: told, log: world.log, redis: world.redis,
             killSwitch: "\(options.dataDirectory)/rollback.stop")
         rollbackContext.externalLabels = settings.externalLabels
+        rollbackContext.peerBeforeUs = { [dispatcher] in dispatcher.peerBeforeUs }
         rollback = RollbackEngine(settings.rollback, rollbackContext)
         hardships = Hardships(
             clock: world.clock, files: world.files, log: world.log, directory: options.dataDirectory,
@@ -230,6 +233,7 @@ public final class Vedette: Sendable {
         await withTaskGroup(of: Void.self) { pages in
             pages.addTask { [self] in await dispatcher.run() }
             pages.addTask { [self] in await supervise() }
+            pages.addTask { [self] in await peers.run() }
             await withTaskGroup(of: Void.self) { work in
                 for mailbox in mailboxes {
                     work.addTask { [self] in await world.driveLoop(mailbox) { [self] in loop(mailbox, $0) } }
@@ -260,6 +264,7 @@ public final class Vedette: Sendable {
             await pages.next()
             pages.cancelAll()
         }
+        await peers.flush()
         store.synchronizeLog()
         sampleClock.keep(in: journal)
     }

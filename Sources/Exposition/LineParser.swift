@@ -1,3 +1,4 @@
+internal import Basics
 public import Model
 
 /// Reads the parts of one line of Prometheus' text format or of OpenMetrics. A value over borrowed bytes: it must not
@@ -107,7 +108,7 @@ public import Model
                 guard name != Labels.nameLabel || isExemplar else {
                     throw failure("__name__ is no label of its own; write the name before the brace")
                 }
-                guard !labels.contains(where: { $0.name == name }) else {
+                guard !labels.contains(where: { $0.name.isSame(as: name) }) else {
                     throw failure("the label '\(name.prefix(64))' stands twice")
                 }
                 if !value.isEmpty { labels.append(Label(name, value)) }

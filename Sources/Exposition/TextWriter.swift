@@ -66,9 +66,10 @@ public struct ExpositionAnswer: Sendable, Hashable {
     /// A page of families, each with its TYPE, and its HELP where it has one; families of the same name are written as
     /// one, in the order of names. The label `always` stands on every line, empty where there is none.
     public func page(_ families: [MetricFamily], always: String? = nil) -> [UInt8] {
-        var byName: [String: MetricFamily] = [:]
+        var byName: [ByteText: MetricFamily] = [:]
         for family in families {
-            byName[family.name, default: MetricFamily(family.kind, family.name, family.help, [])].lines += family.lines
+            byName[ByteText(family.name), default: MetricFamily(family.kind, family.name, family.help, [])].lines +=
+                family.lines
         }
         var output: [UInt8] = []
         let isOpen = scrapeProtocol.format == .openMetrics

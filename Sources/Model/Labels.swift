@@ -1,4 +1,4 @@
-internal import Basics
+public import Basics
 
 /// One name and its value. A label with an empty value is the same as no label.
 public struct Label: Hashable, Sendable, Comparable {
@@ -12,7 +12,16 @@ public struct Label: Hashable, Sendable, Comparable {
 
     /// By name, then by value, in UTF-8 byte order.
     public static func < (left: Label, right: Label) -> Bool {
-        left.name == right.name ? left.value.isBefore(right.value) : left.name.isBefore(right.name)
+        left.name.isSame(as: right.name) ? left.value.isBefore(right.value) : left.name.isBefore(right.name)
+    }
+    /// By UTF-8 bytes, as in Prometheus: two ways to write "é" are two values.
+    public static func == (left: Label, right: Label) -> Bool {
+        left.name.isSame(as: right.name) && left.value.isSame(as: right.value)
+    }
+    /// By UTF-8 bytes.
+    public func hash(into hasher: inout Hasher) {
+        name.hashBytes(into: &hasher)
+        value.hashBytes(into: &hasher)
     }
 }
 
@@ -30,7 +39,9 @@ public struct Labels: Hashable, Sendable {
         if labels.isOrdered {
             self.init(sortedUnique: labels)
         } else {
-            self.init(Dictionary(labels.lazy.map { ($0.name, $0.value) }) { $1 })
+            var unique: [ByteText: String] = [:]
+            for label in labels { unique[ByteText(label.name)] = label.value }
+            self.init(sortedUnique: unique.compactMap { $1.isEmpty ? nil : Label($0.text, $1) }.sorted())
         }
     }
 
@@ -49,12 +60,12 @@ public struct Labels: Hashable, Sendable {
     /// The value of a label, empty when there is none. O(*n*).
     public subscript(name: String) -> String {
         get {
-            for label in sorted where label.name == name { return label.value }
+            for label in sorted where label.name.isSame(as: name) { return label.value }
             return ""
         }
         set {
             if let index = sorted.firstIndex(where: { !$0.name.isBefore(name) }) {
-                if sorted[index].name == name {
+                if sorted[index].name.isSame(as: name) {
                     if newValue.isEmpty { sorted.remove(at: index) } else { sorted[index].value = newValue }
                 } else if !newValue.isEmpty {
                     sorted.insert(Label(name, newValue), at: index)
@@ -74,13 +85,13 @@ public struct Labels: Hashable, Sendable {
     /// The label that holds a metric's name.
     public static let nameLabel = "__name__"
 
-    /// The labels whose names are in `names`.
-    public func keeping(_ names: some Collection<String>) -> Labels {
-        Labels(sortedUnique: sorted.filter { names.contains($0.name) })
+    /// The labels whose names are in `names`. O(*labels* × *names*).
+    public func keeping(_ names: some Sequence<String>) -> Labels {
+        Labels(sortedUnique: sorted.filter { names.holds($0.name) })
     }
     /// The labels whose names are not in `names`.
-    public func dropping(_ names: some Collection<String>) -> Labels {
-        Labels(sortedUnique: sorted.filter { !names.contains($0.name) })
+    public func dropping(_ names: some Sequence<String>) -> Labels {
+        Labels(sortedUnique: sorted.filter { !names.holds($0.name) })
     }
     /// The labels without the metric's name.
     public var withoutName: Labels {
@@ -102,8 +113,8 @@ public struct Labels: Hashable, Sendable {
         }
         output.append(UInt8(ascii: "}"))
     }
-    /// As a dictionary.
-    public var dictionary: [String: String] { Dictionary(uniqueKeysWithValues: sorted.map { ($0.name, $0.value) }) }
+    /// As a dictionary, for templates: of names that Swift takes for the same text the last one counts.
+    public var dictionary: [String: String] { Dictionary(sorted.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }) }
 
     /// Alertmanager's fingerprint: FNV-1a 64 over name, 0xff, value, 0xff in the order of names.
     ///
@@ -138,15 +149,28 @@ extension Labels: Comparable {
     /// Label by label, then by number, as Prometheus orders series.
     public static func < (left: Labels, right: Labels) -> Bool {
         for index in 0..<min(left.count, right.count) {
-            if left.sorted[index].name != right.sorted[index].name {
+            if !left.sorted[index].name.isSame(as: right.sorted[index].name) {
                 return left.sorted[index].name.isBefore(right.sorted[index].name)
             }
-            if left.sorted[index].value != right.sorted[index].value {
+            if !left.sorted[index].value.isSame(as: right.sorted[index].value) {
                 return left.sorted[index].value.isBefore(right.sorted[index].value)
             }
         }
         return left.count < right.count
     }
+}
+
+extension Labels {
+    /// The labels that an object holds; nil when it is none. Members that are no texts are left out.
+    public init?(json: JSON) {
+        guard let members = json.members else { return nil }
+        self.init(members.compactMap { member in member.value.string.map { Label(member.name, $0) } })
+    }
+}
+
+extension JSON {
+    /// An object, its members in the order of the names.
+    public init(_ labels: Labels) { self = .object(labels.sorted.map { Member($0.name, .string($0.value)) }) }
 }
 
 extension Labels: ExpressibleByDictionaryLiteral {
@@ -181,20 +205,5 @@ extension String {
     private func isIdentifier(also extra: (UInt8) -> Bool) -> Bool {
         guard let first = utf8.first, !(0x30...0x39).contains(first) else { return false }
         return utf8.allSatisfy { $0.isASCIIWord || extra($0) }
-    }
-
-    /// UTF-8 byte order. Swift's own `<` compares normalised scalars, which Prometheus does not.
-    public func isBefore(_ other: String) -> Bool {
-        let fast = unsafe utf8.withContiguousStorageIfAvailable { one -> Bool? in
-            unsafe other.utf8.withContiguousStorageIfAvailable { two in
-                let shared = min(one.count, two.count)
-                for index in 0..<shared {
-                    let (left, right) = unsafe (one[index], two[index])
-                    if left != right { return left < right }
-                }
-                return one.count < two.count
-            }
-        }
-        return (fast ?? nil) ?? utf8.lexicographicallyPrecedes(other.utf8)
     }
 }

@@ -36,8 +36,8 @@ public struct Matcher: Hashable, Sendable, CustomStringConvertible {
     /// Whether a label's value fulfils it.
     public func matches(_ text: String) -> Bool {
         switch operation {
-        case .equal: text == value
-        case .notEqual: text != value
+        case .equal: text.isSame(as: value)
+        case .notEqual: !text.isSame(as: value)
         case .matches: pattern?.matches(text) ?? false
         case .matchesNot: !(pattern?.matches(text) ?? false)
         }
@@ -51,14 +51,14 @@ public struct Matcher: Hashable, Sendable, CustomStringConvertible {
         "\(name.isLegacyLabelName ? name : name.goQuoted)\(operation.rawValue)\(value.goQuoted)"
     }
 
-    /// By the text of it.
+    /// By the bytes of its text.
     public static func == (left: Matcher, right: Matcher) -> Bool {
-        left.name == right.name && left.operation == right.operation && left.value == right.value
+        left.operation == right.operation && left.name.isSame(as: right.name) && left.value.isSame(as: right.value)
     }
-    /// By the text of it.
+    /// By the bytes of its text.
     public func hash(into hasher: inout Hasher) {
-        hasher.combine(name)
+        name.hashBytes(into: &hasher)
         hasher.combine(operation)
-        hasher.combine(value)
+        value.hashBytes(into: &hasher)
     }
 }

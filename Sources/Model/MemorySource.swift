@@ -15,7 +15,7 @@ public final class MemorySource: SampleSource, SampleSink {
         var series: [Series] = []
         var references: [Labels: SeriesReference] = [:]
         /// Indices of series by their metric's name.
-        var metrics: [String: [Int]] = [:]
+        var metrics: [ByteText: [Int]] = [:]
         var batches = 0
     }
     private let contents = Mutex(Contents())
@@ -58,7 +58,7 @@ public final class MemorySource: SampleSource, SampleSink {
     public func reference(of labels: Labels) -> SeriesReference? {
         contents.withLock { contents in
             if let known = contents.references[labels] { return known }
-            contents.metrics[labels[Labels.nameLabel], default: []].append(contents.series.count)
+            contents.metrics[ByteText(labels.metricName), default: []].append(contents.series.count)
             contents.series.append(Series(labels: labels))
             let fresh = SeriesReference(contents.series.count)
             contents.references[labels] = fresh
@@ -92,7 +92,7 @@ public final class MemorySource: SampleSource, SampleSink {
         let told = "{" + matchers.map(\.description).joined(separator: ", ") + "}"
         let name = matchers.first { $0.name == Labels.nameLabel && $0.operation == .equal }?.value
         let found: [SeriesColumns] = contents.withLock { contents in
-            (name.map { contents.metrics[$0] ?? [] } ?? Array(contents.series.indices)).compactMap { index in
+            (name.map { contents.metrics[ByteText($0)] ?? [] } ?? Array(contents.series.indices)).compactMap { index in
                 contents.series[index].columns(
                     matchers, after: after.milliseconds, through: through.milliseconds, reading)
             }
@@ -120,14 +120,14 @@ public final class MemorySource: SampleSource, SampleSink {
     public func labelNames(
         _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [String] {
-        Set(try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) }).sorted()
+        try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) }.sortedUnique()
     }
 
     /// The values of one of their labels, sorted.
     public func labelValues(
         _ name: String, _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [String] {
-        Set(try series(matchers, from: from, through: through).map { $0[name] }).subtracting([""]).sorted()
+        try series(matchers, from: from, through: through).map { $0[name] }.filter { !$0.isEmpty }.sortedUnique()
     }
 }
 

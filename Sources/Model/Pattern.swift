@@ -31,7 +31,7 @@ public struct Pattern: Sendable {
 
     /// Whether the whole of `text` matches.
     public func matches(_ text: String) -> Bool {
-        if let alternatives { return alternatives.contains(text) }
+        if let alternatives { return alternatives.holds(text) }
         return compiled.matches(text)
     }
 

@@ -93,7 +93,7 @@ extension RelabelRule {
         case .drop: return !regex.matches(input(labels))
         case .keep: return regex.matches(input(labels))
         case .dropequal: return labels.value(of: targetLabel) != input(labels)
-        case .keepequal: return labels.value(of: targetLabel) == input(labels)
+        case .keepequal: return labels.value(of: targetLabel).isSame(as: input(labels))
         case .replace: replace(&labels)
         case .lowercase: labels.set(targetLabel, RelabelRule.mapped(input(labels)) { $0.properties.lowercaseMapping })
         case .uppercase: labels.set(targetLabel, RelabelRule.mapped(input(labels)) { $0.properties.uppercaseMapping })
@@ -136,11 +136,11 @@ extension RelabelRule {
 }
 
 extension [Label] {
-    fileprivate func value(of name: String) -> String { first { $0.name == name }?.value ?? "" }
+    fileprivate func value(of name: String) -> String { first { $0.name.isSame(as: name) }?.value ?? "" }
 
     /// An empty value takes the label away.
     fileprivate mutating func set(_ name: String, _ value: String) {
-        if let index = firstIndex(where: { $0.name == name }) {
+        if let index = firstIndex(where: { $0.name.isSame(as: name) }) {
             if value.isEmpty { remove(at: index) } else { self[index].value = value }
         } else if !value.isEmpty {
             append(Label(name, value))

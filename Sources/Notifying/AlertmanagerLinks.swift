@@ -159,7 +159,7 @@ extension AlertmanagerPeer {
         guard RelabelRule.apply(relabelRules, to: &labels) else { return nil }
         let end = alert.endsAt ?? now + 4 * AlertmanagerLinks.resend
         return [
-            "labels": JSON(Labels(labels).dictionary), "annotations": JSON(alert.annotations),
+            "labels": JSON(Labels(labels)), "annotations": JSON(alert.annotations),
             "startsAt": .string(alert.startsAt.rfc3339()), "endsAt": .string(end.rfc3339()),
             "generatorURL": .string(alert.generatorURL),
         ]

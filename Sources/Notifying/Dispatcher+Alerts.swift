@@ -87,13 +87,16 @@ extension Dispatcher {
         let now = look()
         let (id, changes) = try groups.set(silence, newID: newUUID(), now: now)
         store.commit(changes)
+        publish(changes)
         wake.signal()
         return id
     }
 
     /// Ends a silence now.
     public func expireSilence(_ id: String) throws(SilenceError) {
-        store.commit(try groups.expireSilence(id, now: look()))
+        let changes = try groups.expireSilence(id, now: look())
+        store.commit(changes)
+        publish(changes)
         wake.signal()
     }
 

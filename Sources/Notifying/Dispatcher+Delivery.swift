@@ -97,7 +97,7 @@ extension Dispatcher {
 
     /// Makes alerts of what happened to the ways out.
     func tellOfPaths(now: Timestamp) -> [StateChange] {
-        var alerts: [Alert] = []
+        var alerts: [Alert] = [], changes: [StateChange] = []
         for event in outbox.takeEvents() {
             switch event {
             case .accepted(let channelID) where pathAlerts.tells(of: channelID):
@@ -114,10 +114,13 @@ extension Dispatcher {
             case .late(let entry):
                 let receiver = outbox.path(entry.channelID).receiver
                 if let alert = pathAlerts.late(entry, receiver: receiver, now: now) { alerts.append(alert) }
+            case .toldElsewhere(let groupID, let moment):
+                figures.toldElsewhere.add()
+                changes += groups.takeBack(groupID, toldAt: moment)
             case .handedOver(let receiver, let fallback):
                 figures.handedOver.add(["fallback": fallback, "receiver": receiver])
             }
         }
-        return groups.take(alerts, now: now)
+        return changes + groups.take(alerts, now: now)
     }
 }

@@ -47,7 +47,7 @@ extension Dispatcher {
     private func end(of entry: OutboxEntry, now: Timestamp) -> Notification? {
         var notification = entry.notification
         // An announcement's thread closes itself.
-        guard notification.isFiring, notification.groupID.hasPrefix("\(notification.receiver)|"),
+        guard notification.isFiring, notification.isOfGroup,
             channels[entry.channelID]?.channel.sendsResolved == true
         else { return nil }
         let members = groups.groups[notification.groupID]?.members ?? [:]

@@ -40,6 +40,12 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     let files: Secret.FileReader
     let log: (any LogSink)?
     let externalURL: String
+    /// The peers; nil: there are none, and nothing here knows of them.
+    var peers: PeerState?
+    /// Signalled when there are other ones.
+    nonisolated let peersChanged = Wake()
+    /// The peer that acts in our place, see `peerBeforeUs`.
+    nonisolated let acting = Mutex<String?>(nil)
     let wake = Wake()
     let figures = DispatcherFigures()
 
@@ -48,7 +54,8 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     public init(
         _ settings: NotifyingSettings, store: any StateStore, clock: any TimeSource, transport: any HTTPTransport,
         random: SharedRandom, externalURL: String, files: @escaping Secret.FileReader,
-        rules: Outbox.Rules = Outbox.Rules(), opening: Timestamp = .distantPast, log: (any LogSink)? = nil
+        rules: Outbox.Rules = Outbox.Rules(), opening: Timestamp = .distantPast, peers: PeerSettings? = nil,
+        log: (any LogSink)? = nil
     ) {
         let known = store.entries(of: Dispatcher.channelsTable).mapValues { String(decoding: $0, as: UTF8.self) }
         let settings = settings.keepingIDs(known)
@@ -59,6 +66,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         lastLook = (now, clock.uptimeNanoseconds())
         channels = Dispatcher.channels(settings)
         groups = AlertGroups(settings.alerting, opening: opening)
+        groups.hasPeers = peers != nil
         outbox = Outbox(rules: rules)
         figures.begin(settings)
         let receivers = Outbox.divertedReceivers(in: store).union(settings.receivers.keys)
@@ -80,6 +88,17 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         changes += Dispatcher.identities(channels, [:], before: known)
         knownChannels = Dispatcher.identities(channels, [:])
         if !changes.isEmpty { store.commit(changes) }
+        if let peers {
+            var told = PeerLog(name: peers.name)
+            figures.unreadable.add(told.restore(from: store))
+            let state = PeerState(
+                peers, before: nil, told, groups.silences, epoch: hexadecimal(random.next()),
+                now: PeerState.steady(clock))
+            self.peers = state
+            figures.peers.withLock { $0 = state.book }
+            acting.withLock { $0 = peers.members.first { $0.name.isBefore(peers.name) }?.name }
+            store.commit(outbox.begin(told, floor: now + peers.timeout, now: now))
+        }
         figures.show(groups, &outbox)
     }
 
@@ -116,6 +135,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
             var path = Outbox.Path(receiver: receiver, destination: channel.destination)
             (path.rate, path.sendsResolved) = (channel.rate, channel.sendsResolved)
             path.isLeaving = channels[entry.key] == nil
+            path.integration = path.isLeaving ? entry.key : settings.integration(entry.key, of: receiver)
             path.fallback = path.isLeaving ? nil : settings.receivers[receiver]?.fallback
             paths[entry.key] = path
         }
@@ -124,8 +144,15 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     /// See `AlertSink.accept`.
     public func accept(_ alerts: [Alert], committing changes: [StateChange]) {
         let now = look()
-        commit(changes + groups.take(alerts, now: now))
+        guard peers != nil else { return _ = commit(changes + groups.take(alerts, now: now)) }
+        let adopted = acceptAsPeer(alerts, now: now)
+        let taken = groups.take(alerts, now: now)
+        commit(changes + adopted + taken + groups.settleDisputes(alerts, now: now))
     }
+
+    /// The peer that comes before us and is up; nil: we are the first, or alone. Of what only one may do, the first
+    /// does it.
+    public nonisolated var peerBeforeUs: String? { acting.withLock(\.self) }
 
     /// How many pages are on their way.
     public var pagesUnderWay: Int { outbox.entries.count }
@@ -134,6 +161,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     @discardableResult
     func commit(_ changes: [StateChange]) -> Durability {
         let durability = changes.isEmpty ? .durable : store.commit(changes)
+        publish(changes)
         for turn in groups.takeTurns() { log?.write(LogEvent(turn)) }
         figures.show(groups, &outbox)
         wake.signal()
@@ -172,6 +200,11 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         let isEnd = notification.tellsOnlyEnds && !withEnds
         let told = targets.filter { !isEnd || $0.channel.sendsResolved }
         for (_, channel) in told { figures.pages.add(["channel": channel.kind, "receiver": name]) }
+        if isEnd, peers != nil {
+            for (id, _) in targets where !told.contains(where: { $0.id == id }) {
+                outbox.noteEnds(notification, untoldThrough: id, now: now)
+            }
+        }
         if notification.endsGroup {
             for (id, _) in targets where !told.contains(where: { $0.id == id }) {
                 outbox.forget(Standing.key(notification.groupID, id))
@@ -249,12 +282,16 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     /// Decides, commits, and returns what is to be sent now and how long to rest then.
     private func step() -> (pages: [Attempt], pause: Milliseconds?) {
         let now = look()
+        keepPlace(now: now)
         var changes = settle(now: now)
         let decision = groups.flush(now: now)
         changes += decision.changes
         for (reason, count) in decision.suppressed { figures.suppressed.add(["reason": reason.rawValue], count) }
         for notification in decision.notifications { changes += queue(notification, now: now) }
         for id in decision.ended { outbox.endSilently(id, now: now) }
+        if peers != nil {
+            changes += outbox.dropTold(nil, member: member(now), now: now) + (outbox.told?.forget(now: now) ?? [])
+        }
         let due: (entries: [OutboxEntry], changes: [StateChange]) = isStopping ? ([], []) : outbox.takeDue(now: now)
         changes += due.changes
         changes += tellOfPaths(now: now)
@@ -265,6 +302,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
             isUnjournalled = true
             figures.unjournalled.add(due.entries.count)
         }
+        publish(changes)
         figures.show(groups, &outbox)
         decidedAlerts += decision.notifications.reduce(0) { $0 + $1.items.count }
         if decidedAlerts >= 1000, outbox.entries.isEmpty {
@@ -283,7 +321,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
                 page: page, entry: entry, channel: (channels[entry.channelID] ?? leaving[entry.channelID])?.channel)
         }
         let next = [groups.nextFlush, isStopping ? nil : outbox.nextDue].compactMap(\.self).min()
-        return (pages, next.map { $0 - now })
+        return (pages, [next.map { $0 - now }, placeChangesIn].compactMap(\.self).min())
     }
 
     /// Everything, for pages and the API.
@@ -299,7 +337,9 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
     }
 
     /// Its figures.
-    public nonisolated func metrics() -> [MetricFamily] { figures.families(now: clock.now()) }
+    public nonisolated func metrics() -> [MetricFamily] {
+        figures.families(now: clock.now(), uptime: PeerState.steady(clock))
+    }
 }
 
 extension DispatcherFigures {

@@ -26,6 +26,10 @@ final class DispatcherFigures: Sendable {
     let replayed = Counter()
     let unreadable = Counter()
     let latency = LatencyHistogram()
+    /// Pages that a peer told in our place.
+    let toldElsewhere = Counter()
+    /// The peers as they were last looked at; nil: there are none.
+    let peers = Mutex<PeerBook?>(nil)
     let gauges = Mutex(Gauges())
 
     /// Begins each configured channel's counters at 0, so that the first failure is seen as an increase.
@@ -50,7 +54,7 @@ final class DispatcherFigures: Sendable {
     /// Counts a page that was given up.
     func refuse(_ channelID: String) { refusals.add(["channel": Delivery.kind(channelID)]) }
 
-    func families(now: Timestamp) -> [MetricFamily] {
+    func families(now: Timestamp, uptime: Int64) -> [MetricFamily] {
         let gauges = gauges.withLock { $0 }
         let oldest = gauges.oldest.map { Double(max(0, now - $0)) / 1000 } ?? 0
         func counter(_ name: String, _ help: String, _ counter: LabelsCounter) -> MetricFamily {
@@ -85,7 +89,7 @@ final class DispatcherFigures: Sendable {
             MetricFamily(.gauge, "vedette_dead_letters", "Pages given up and not looked at.", gauges.deadLetters),
             MetricFamily(.gauge, "vedette_alert_groups", "Groups of alerts.", gauges.groups),
             latency.family(),
-        ]
+        ] + (peers.withLock(\.self)?.families(toldByPeers: toldElsewhere.value, now: uptime) ?? [])
     }
 }
 

@@ -91,6 +91,18 @@ public struct NotifyingSettings: Sendable {
         self.receivers = Dictionary(receivers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
     }
 
+    /// What peers call a channel: its kind and its place among its receiver's channels of that kind, `webhook[0]`.
+    func integration(_ channelID: String, of receiver: String) -> String {
+        var count = 0
+        let channels = receivers[receiver]?.channels ?? []
+        guard let own = channels.first(where: { $0.id == channelID }) else { return channelID }
+        for (id, channel) in channels where channel.kind == own.channel.kind {
+            if id == channelID { break }
+            count += 1
+        }
+        return "\(own.channel.kind)[\(count)]"
+    }
+
     /// Nobody is told anything.
     public static let none = NotifyingSettings(tree: RouteTree(receiver: "none"), receivers: [])
 

@@ -57,6 +57,8 @@ public struct Outbox: Sendable {
         public var sendsResolved = true
         /// Who is told when its receiver cannot be reached.
         public var fallback: Fallback?
+        /// What peers call it: its kind and its place among its receiver's channels of that kind, `webhook[0]`.
+        public var integration = ""
         /// Whether it is configured no more: it tells only of the ends that it owes.
         public var isLeaving = false
 
@@ -74,6 +76,8 @@ public struct Outbox: Sendable {
         case refused(OutboxEntry, FailureReason, String)
         /// A page fails for long.
         case late(OutboxEntry)
+        /// A peer told a page of a group in our place.
+        case toldElsewhere(groupID: String, at: Timestamp)
         /// Its fallback was told instead.
         case handedOver(receiver: String, fallback: String)
     }
@@ -96,6 +100,9 @@ public struct Outbox: Sendable {
     /// How many entries tell of each notification.
     var uses: [String: Int] = [:]
     var nextSequence = 0
+    /// What receivers know by whichever daemon; nil: there are no peers.
+    var told: PeerLog?
+    var hold = Hold()
     private var waiting = MinHeap<DueItem>()
     private var late = MinHeap<DueItem>()
     private var deadlines = MinHeap<DueItem>()
@@ -160,8 +167,9 @@ public struct Outbox: Sendable {
     }
 
     /// Takes an entry in, last of its group.
-    mutating func insert(_ entry: OutboxEntry, as event: Delivery.Outcome = .decided, now: Timestamp) {
-        guard entries[entry.id] == nil else { return }
+    mutating func insert(_ fresh: OutboxEntry, as event: Delivery.Outcome = .decided, now: Timestamp) {
+        guard entries[fresh.id] == nil else { return }
+        let entry = told == nil || event != .decided ? fresh : held(fresh, now: now)
         nextSequence = max(nextSequence, entry.sequence) + 1
         uses[entry.notification.id, default: 0] += 1
         if uses[entry.notification.id] == 1 {
@@ -203,6 +211,7 @@ public struct Outbox: Sendable {
             record(entry, .cancelled, "never told here that it fires; whoever stood in is told the end", now: now)
             return remove(entry, now: now)
         }
+        if told != nil, isTold(entry) { return drop(told: entry, now: now) }
         if case .waiting(let until) = entry.state {
             waiting.insert(DueItem(due: until, order: entry.sequence, id: entry.id))
         } else {
@@ -269,6 +278,7 @@ public struct Outbox: Sendable {
             events.append(.accepted(channelID: entry.channelID))
             entries[id] = entry
             stand(entry, receipt, now: now)
+            if told != nil { note(entry, receipt, now: now) }
             remove(entry, now: now)
         case .refused(let reason, let message):
             entry.lastError = message

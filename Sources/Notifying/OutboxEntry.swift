@@ -198,7 +198,7 @@ struct Standing: Sendable, Hashable {
         var members: [JSON.Member] = [
             JSON.Member("group", .string(groupID)), JSON.Member("channel", .string(channelID)),
             JSON.Member("key", .string(groupKey)), JSON.Member("receiver", .string(receiver)),
-            JSON.Member("labels", JSON(groupLabels.dictionary)), JSON.Member("told", JSON(toldAt)),
+            JSON.Member("labels", JSON(groupLabels)), JSON.Member("told", JSON(toldAt)),
         ]
         if !thread.isEmpty { members.append(JSON.Member("thread", JSON(thread))) }
         if !owesEnd { members.append(JSON.Member("owesEnd", false)) }
@@ -209,10 +209,10 @@ struct Standing: Sendable, Hashable {
         guard let json = try? JSON(parsing: bytes),  // Told to the caller by nil.
             let groupID = json["group"]?.string, let channelID = json["channel"]?.string,
             let groupKey = json["key"]?.string, let receiver = json["receiver"]?.string,
-            let labels = json["labels"]?.strings, let toldAt = json["told"]?.timestamp
+            let labels = json["labels"].flatMap(Labels.init(json:)), let toldAt = json["told"]?.timestamp
         else { return nil }
         (self.groupID, self.channelID, self.groupKey, self.receiver) = (groupID, channelID, groupKey, receiver)
-        (groupLabels, self.toldAt, thread) = (Labels(labels), toldAt, json["thread"]?.strings ?? [:])
+        (groupLabels, self.toldAt, thread) = (labels, toldAt, json["thread"]?.strings ?? [:])
         owesEnd = json["owesEnd"]?.bool ?? true
     }
 }

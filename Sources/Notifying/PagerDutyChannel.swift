@@ -261,7 +261,7 @@ public struct PagerDutyChannel: Channel {
             JSON.Member("num_firing", .number(Double(notification.firing.count))),
             JSON.Member("num_resolved", .number(Double(notification.resolved.count))),
             JSON.Member("resolved", .array(items.filter(\.isResolved).map(\.alertmanagerJSON))),
-            JSON.Member("group_labels", JSON(notification.groupLabels.dictionary)),
+            JSON.Member("group_labels", JSON(notification.groupLabels)),
         ]
         let values = evidence.items.prefix(min(shown, 20)).compactMap { item in
             item.value.map { JSON.string("\(item.what): \($0) since \(item.since.rfc3339())") }

@@ -197,7 +197,7 @@ extension Notification.Item {
     var alertmanagerJSON: JSON {
         let end = (isResolved ? alert.endsAt : nil) ?? .goZero
         return [
-            "status": .string(isResolved ? "resolved" : "firing"), "labels": JSON(alert.labels.dictionary),
+            "status": .string(isResolved ? "resolved" : "firing"), "labels": JSON(alert.labels),
             "annotations": JSON(alert.annotations), "startsAt": .string(alert.startsAt.rfc3339(trimmed: true)),
             "endsAt": .string(end.rfc3339(trimmed: true)), "generatorURL": .string(alert.generatorURL),
             "fingerprint": .string(alert.labels.fingerprintText),

@@ -44,6 +44,8 @@ struct RollbackBook: Sendable {
         var settings: RollbackSettings
         /// The kill switch is on.
         var isStopped: Bool
+        /// The peer that decides on what triggers ask for, in our place.
+        var peerBeforeUs: String?
         var now: Timestamp
     }
 
@@ -135,8 +137,10 @@ struct RollbackBook: Sendable {
         var decision = Decision()
         if let (outcome, reason) = obstacle(to: run, isByHand: isByHand, guards) {
             run.finish(outcome, reason, now: guards.now)
-            run.isClosed = isByHand
-            decision.told = [run.id]
+            // Of what a peer decides on the peer tells.
+            let isPeers = !isByHand && guards.peerBeforeUs != nil
+            run.isClosed = isByHand || isPeers
+            decision.told = isPeers ? [] : [run.id]
         } else {
             for other in active where !other.resources.isDisjoint(with: run.resources) {
                 run.waitsFor.append(other.id)
@@ -160,6 +164,9 @@ struct RollbackBook: Sendable {
         to run: RollbackRun, isByHand: Bool, _ guards: Guards
     ) -> (outcome: RollbackOutcome, reason: String)? {
         let (settings, now) = (guards.settings, guards.now)
+        if !isByHand, let peer = guards.peerBeforeUs {
+            return (.refused, "the peer '\(peer)' comes first and decides on it; ask for it by hand if it should not")
+        }
         if run.action == RollbackSettings.hold { return (.held, "nothing is rolled back; a person should look") }
         if run.steps.isEmpty { return (.refused, "the action is not in the configuration any more") }
         if guards.isStopped { return (.refused, "the kill switch is on; remove its file to allow rollbacks") }

@@ -27,6 +27,8 @@ public struct RollbackContext: Sendable {
     public var killSwitch: String
     /// Laid under the labels of every page.
     public var externalLabels = Labels()
+    /// The peer that decides on what triggers ask for; nil: we are the first of the peers, or alone.
+    public var peerBeforeUs: @Sendable () -> String? = { nil }
 
     /// A context by its parts.
     public init(
@@ -193,7 +195,8 @@ public actor RollbackEngine: RollbackSink, MetricsSource {
     // MARK: Guards
 
     private func guards() -> RollbackBook.Guards {
-        RollbackBook.Guards(settings: settings, isStopped: isStopped, now: context.clock.now())
+        RollbackBook.Guards(
+            settings: settings, isStopped: isStopped, peerBeforeUs: context.peerBeforeUs(), now: context.clock.now())
     }
 
     /// A switch that cannot be looked at counts as on: an action can be made up for, an unwanted one cannot.

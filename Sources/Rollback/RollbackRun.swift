@@ -317,7 +317,7 @@ extension RollbackRun {
 
 extension RollbackCause {
     fileprivate var json: JSON {
-        var members = [JSON.Member("text", .string(text)), JSON.Member("labels", JSON(labels.dictionary))]
+        var members = [JSON.Member("text", .string(text)), JSON.Member("labels", JSON(labels))]
         if let trigger { members.append(.init("trigger", .string(trigger))) }
         if let firedAt { members.append(.init("fired_at", .number(Double(firedAt.milliseconds)))) }
         if let value { members.append(.init("value", .string(GoNumber.fixed(value)))) }
@@ -328,6 +328,6 @@ extension RollbackCause {
         self.init(
             trigger: json["trigger"]?.string, firedAt: json.rollbackMoment("fired_at"),
             text: json["text"]?.string ?? "", value: json["value"]?.string.flatMap(GoNumber.parse),
-            labels: Labels(json["labels"]?.strings ?? [:]))
+            labels: json["labels"].flatMap(Labels.init(json:)) ?? Labels())
     }
 }

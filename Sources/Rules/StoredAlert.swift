@@ -29,7 +29,7 @@ struct StoredAlert: Hashable {
         var members: [JSON.Member] = [
             .init("file", .string(file)), .init("group", .string(group)), .init("rule", .string(rule)),
             .init("evaluated", .integer(evaluated)), .init("state", .string(alert.state.rawValue)),
-            .init("labels", JSON(alert.labels.dictionary)), .init("annotations", JSON(alert.annotations)),
+            .init("labels", JSON(alert.labels)), .init("annotations", JSON(alert.annotations)),
             .init("value", .string(GoNumber.fixed(alert.value))), .init("active_at", .integer(alert.activeAt)),
         ]
         for (name, moment) in [
@@ -46,12 +46,12 @@ struct StoredAlert: Hashable {
         guard let json = try? JSON(parsing: bytes),  // An entry of another form is counted by who reads it.
             let file = json["file"]?.string, let group = json["group"]?.string, let rule = json["rule"]?.string,
             let evaluated = json.moment("evaluated"), let state = json["state"]?.string.flatMap(ActiveAlert.State.init),
-            let labels = json["labels"]?.strings, let annotations = json["annotations"]?.strings,
+            let labels = json["labels"].flatMap(Labels.init(json:)), let annotations = json["annotations"]?.strings,
             let value = json["value"]?.string.flatMap(GoNumber.parse), let activeAt = json.moment("active_at")
         else { return nil }
         (self.file, self.group, self.rule, self.evaluated) = (file, group, rule, evaluated)
         alert = ActiveAlert(
-            labels: Labels(labels), annotations: annotations, value: value, state: state, activeAt: activeAt,
+            labels: labels, annotations: annotations, value: value, state: state, activeAt: activeAt,
             firedAt: json.moment("fired_at"), resolvedAt: json.moment("resolved_at"),
             keepFiringSince: json.moment("keep_firing_since"), lastSentAt: json.moment("last_sent_at"))
     }

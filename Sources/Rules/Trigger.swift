@@ -150,9 +150,9 @@ indirect enum Evidence: Sendable, Hashable {
 
 extension Labels {
     fileprivate func isCompatible(with other: Labels) -> Bool {
-        for (name, value) in other.dictionary where name != Labels.nameLabel {
-            let own = self[name]
-            if !own.isEmpty, own != value { return false }
+        for label in other.sorted where label.name != Labels.nameLabel {
+            let own = self[label.name]
+            if !own.isEmpty, !own.isSame(as: label.value) { return false }
         }
         return true
     }

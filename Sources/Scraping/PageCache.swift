@@ -509,14 +509,14 @@ private struct FreshExemplar {
         guard code.value != commentCode else { return }
         commentCode = code.value
         var metadata: [MetricMetadata] = []
-        var places: [String: Int] = [:]
+        var places: [ByteText: Int] = [:]
         for line in lines where line.reference == 0 {
             PageCache.eachComment(of: line, in: page, format) { comment, parser in
                 guard comment.kind != .other, comment.kind != .end else { return }
                 let name = parser.name(of: comment)
-                let place = places[name] ?? metadata.count
+                let place = places[ByteText(name)] ?? metadata.count
                 if place == metadata.count {
-                    places[name] = place
+                    places[ByteText(name)] = place
                     metadata.append(MetricMetadata(metric: name))
                 }
                 switch comment.kind {

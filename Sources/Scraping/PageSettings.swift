@@ -1,3 +1,4 @@
+internal import Basics
 public import Exposition
 public import Model
 
@@ -55,10 +56,10 @@ extension PageSettings {
 
     private func merge(_ scraped: inout [Label], with target: Labels) {
         for label in target.sorted {
-            if let index = scraped.firstIndex(where: { $0.name == label.name }) {
+            if let index = scraped.firstIndex(where: { $0.name.isSame(as: label.name) }) {
                 if honorsLabels { continue }
                 var name = "exported_" + label.name
-                while scraped.contains(where: { $0.name == name }) || !target[name].isEmpty {
+                while scraped.contains(where: { $0.name.isSame(as: name) }) || !target[name].isEmpty {
                     name = "exported_" + name
                 }
                 scraped[index].name = name

@@ -102,14 +102,14 @@ public final class BlockImport {
 
     private func write(_ columns: [Int: Column], _ range: Int64) throws(BlockDefect) {
         let order = columns.keys.sorted { labels[$0] < labels[$1] }
-        let texts = Set(order.flatMap { labels[$0].sorted.flatMap { [$0.name, $0.value] } })
+        let texts = order.flatMap { labels[$0].sorted.flatMap { [$0.name, $0.value] } }.sortedUnique()
         let start = range * Head.rangeLength
         var meta = BlockMeta(ulid: shelf.name(), minTime: start, maxTime: start + Head.rangeLength)
         meta.isOutOfOrder = true
         do throws(FileError) {
             var writer = try BlockWriter(
                 directory: "\(stage)/\(meta.ulid.text)", files: files, meta: meta,
-                symbols: texts.sorted { $0.isBefore($1) })
+                symbols: texts)
             for number in order {
                 guard let column = columns[number] else { continue }
                 var gatherer = ColumnGatherer()

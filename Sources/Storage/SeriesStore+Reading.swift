@@ -299,30 +299,30 @@ extension SeriesStore: SampleSource {
     public func labelNames(
         _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [String] {
-        var names: Set<String>
+        var names: [String]
         if matchers.isEmpty {
-            names = Set(head.withLock { $0.index.labelNames })
-            eachBlock(from, through) { block throws(BlockDefect) in names.formUnion(try block.index.labelNames) }
+            names = head.withLock { $0.index.labelNames }
+            eachBlock(from, through) { block throws(BlockDefect) in names += try block.index.labelNames }
         } else {
-            names = Set(try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) })
+            names = try series(matchers, from: from, through: through).flatMap { $0.sorted.map(\.name) }
         }
-        return names.sorted { $0.isBefore($1) }
+        return names.sortedUnique()
     }
 
     /// See `SampleSource`.
     public func labelValues(
         _ name: String, _ matchers: [[Matcher]], from: Timestamp, through: Timestamp
     ) throws(SourceError) -> [String] {
-        var values: Set<String>
+        var values: [String]
         if matchers.isEmpty {
-            values = Set(head.withLock { $0.index.labelValues(name) })
+            values = head.withLock { $0.index.labelValues(name) }
             eachBlock(from, through) { block throws(BlockDefect) in
-                values.formUnion(try block.index.labelValues(name))
+                values += try block.index.labelValues(name)
             }
         } else {
-            values = Set(try series(matchers, from: from, through: through).map { $0[name] })
+            values = try series(matchers, from: from, through: through).map { $0[name] }
         }
-        return values.filter { !$0.isEmpty }.sorted { $0.isBefore($1) }
+        return values.filter { !$0.isEmpty }.sortedUnique()
     }
 }
 

@@ -78,7 +78,7 @@ public struct NotificationData: TemplateObject {
         self.externalURL = externalURL
         status = alerts.contains { $0.status == "firing" } ? "firing" : "resolved"
         func common(_ sets: [[String: String]]) -> [String: String] {
-            (sets.first ?? [:]).filter { label in sets.allSatisfy { $0[label.key] == label.value } }
+            (sets.first ?? [:]).filter { label in sets.allSatisfy { $0[label.key]?.isSame(as: label.value) ?? false } }
         }
         commonLabels = common(alerts.map { $0.labels ?? [:] })
         commonAnnotations = common(alerts.map { $0.annotations ?? [:] })

@@ -118,4 +118,38 @@ import Testing
             }
         }.sorted()
     }
+
+    @Test("alerts whose labels differ only by how a character is written are grouped, silenced and resolved apart")
+    func normalForms() throws {
+        let settings = try alerting(
+            """
+            route: {receiver: a, group_by: [place], group_wait: 5s, group_interval: 10s, repeat_interval: 1h}
+            inhibit_rules: [{source_matchers: [alertname=Source], target_matchers: [alertname=Target], equal: [place]}]
+            """, receivers: ["a"])
+        let (one, two) = ("caf\u{E9}", "cafe\u{301}")
+        let store = MemoryStore()
+        var groups = AlertGroups(settings)
+        let silence = try Silence(
+            matchers: [Matcher("place", equals: two)], startsAt: at(0), endsAt: at(12), createdBy: "me", comment: "",
+            zones: { _ in nil })
+        store.commit(try groups.set(silence, newID: "s", now: at(0)).changes)
+        store.commit(groups.take([alert("Target", ["place": one]), alert("Target", ["place": two])], now: at(0)))
+        #expect(groups.groups.count == 2)
+        let first = groups.flush(now: at(5))
+        #expect(first.notifications.flatMap(\.firing).map { $0.labels["place"].utf8.count } == [one.utf8.count])
+        store.commit(first.changes)
+        var restored = AlertGroups(settings)
+        #expect(restored.restore(from: store, receivers: ["a"], now: at(6)).unreadable == 0)
+        #expect(restored.groups.count == 2 && Set(restored.groups.keys) == Set(groups.groups.keys))
+        let second = restored.flush(now: at(16))
+        #expect(second.notifications.flatMap(\.firing).map { $0.labels["place"].utf8.count } == [two.utf8.count])
+        // A source of the one holds back nothing of the other.
+        _ = restored.take(
+            [alert("Source", ["place": one], from: 17), alert("Target", ["place": one], from: 0, to: 18)], now: at(18))
+        #expect(restored.status(of: Labels(["alertname": "Target", "place": two]), now: at(18)).inhibitedBy.isEmpty)
+        #expect(!restored.status(of: Labels(["alertname": "Target", "place": one]), now: at(18)).inhibitedBy.isEmpty)
+        let third = restored.flush(now: at(26))
+        #expect(third.notifications.flatMap(\.resolved).map { $0.labels["place"].utf8.count } == [one.utf8.count])
+        #expect(third.notifications.count == 1)
+    }
 }

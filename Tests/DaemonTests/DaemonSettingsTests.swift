@@ -46,6 +46,30 @@ import Testing
                 "global: {scrape_interval: 5s, scrape_timeout: 6s}",
                 "etc/vedette.yaml:1:47: scrape_timeout: must not be above scrape_interval"
             ),
+            (
+                "alerting: {peers: {name: a, members: [{name: a, url: 'http://a'}]}}",
+                "etc/vedette.yaml:1:39: members: names no other daemon than 'a'; add one, or leave peers out"
+            ),
+            (
+                "alerting: {peers: {name: a, members: [{name: b, url: 'b:9470'}]}}",
+                "etc/vedette.yaml:1:54: url: is no address; write http://HOST:PORT or https://HOST:PORT"
+            ),
+            (
+                "alerting: {peers: {name: a, members: [{name: b, url: 'http://b'}, {name: b, url: 'http://c'}]}}",
+                "etc/vedette.yaml:1:74: name: 'b' is the name of two members; rename one"
+            ),
+            (
+                "alerting: {peers: {name: a, timeout: 100ms, members: [{name: b, url: 'http://b'}]}}",
+                "etc/vedette.yaml:1:38: timeout: must be from 1s to 10m; 15s is good"
+            ),
+            (
+                "alerting: {peers: {members: [{name: b, url: 'http://b'}]}}",
+                "etc/vedette.yaml:1:20: name: must have 1 to 100 bytes; give this daemon a name"
+            ),
+            (
+                "alerting: {peers: {name: a, member: []}}",
+                "x"
+            ),
             ("storage: {retention_time: 5s}", "etc/vedette.yaml:1:27: retention_time: must be at least 1m"),
             (
                 "health_checks: [{name: a, url: 'http://h'}, {name: a, url: 'http://h'}]",
@@ -80,6 +104,21 @@ import Testing
     func refused(yaml: String, message: String) {
         let error = #expect(throws: SettingsError.self) { try read(yaml) }
         #expect(error?.description == message)
+    }
+
+    @Test("peers are the members of another name, in the order of their names; ours is the machine's by default")
+    func peers() throws {
+        let members =
+            "members: [{name: c, url: 'https://c:1/'}, {name: a, url: 'http://a'}, {name: b, url: 'http://b:2/v'}]"
+        let peers = try read("alerting: {peers: {name: b, timeout: 20s, \(members)}}").peers
+        #expect(peers?.members.map(\.name) == ["a", "c"] && peers?.members.map(\.url) == ["http://a", "https://c:1"])
+        #expect(peers?.timeout == 20_000 && peers?.address == "b:2")
+        let files = MemoryFiles()
+        files.put("/proc/sys/kernel/hostname", "a\n")
+        files.put("etc/vedette.yaml", "alerting: {peers: {\(members)}}")
+        let named = try DaemonSettings(path: "etc/vedette.yaml", files: files, variables: { _ in nil }).peers
+        #expect(named?.name == "a" && named?.members.map(\.name) == ["b", "c"])
+        #expect(try read("alerting: {alertmanagers: []}").peers == nil)
     }
 
     @Test("a mistake in a rule file has its place there; a pattern without a file is told, and no mistake") func rules()

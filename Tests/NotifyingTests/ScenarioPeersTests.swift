@@ -7,8 +7,7 @@ import Synchronization
 import Testing
 import Transport
 
-/// Alertmanager's acceptance scenarios over time, in simulated time. Of those of a cluster, the one that has several
-/// peers remove repetitions needs peers, which we do not have; the other is played by one daemon.
+/// Alertmanager's acceptance scenarios over time, in simulated time; those of a cluster by as many daemons in one world.
 @Suite struct ScenarioPeersTests {
     @Test(
         "Alertmanager's timing, scenario by scenario",
@@ -18,9 +17,27 @@ import Transport
             "send/batching", "send/resolved_by_timeout", "send/resolved_filter", "send/webhook_timeout",
             "send/utf8_route", "send/cold_start", "send/reload", "inhibit/resume_after_source_resolves",
             "inhibit/both_resolve_together", "inhibit/empty_rule", "silence/window", "silence/delete",
-            "cluster/three_peers_send_what_one_sends",
         ])
-    func scenario(id: String) throws {
+    func scenario(id: String) throws { try check(id) { try play($0, $1, $2, $3) } }
+
+    @Test(
+        "what several daemons tell is what one tells, once",
+        arguments: [
+            ("cluster/deduplication", 3), ("cluster/three_peers_send_what_one_sends", 1),
+            ("cluster/three_peers_send_what_one_sends", 3),
+        ])
+    func cluster(id: String, size: Int) throws {
+        try check(id, isWhole: true) { scenario, config, _, _ in
+            let isAsked = try scenario.take("cluster_size", default: size) == size
+            #expect(try isAsked && scenario.take("run_with_cluster_sizes", default: [size]).contains(size))
+            return try play(scenario, config, daemons: size)
+        }
+    }
+
+    private func check(
+        _ id: String, isWhole: Bool = false,
+        _ play: (SettingsMap, String, [String: Double], [String: (until: Double, seconds: Double)]) throws -> [Batch]
+    ) throws {
         guard let bytes = try alertmanagerYAML("scenarios.yaml") else { return }
         let scenarios = try SettingsDocument(bytes, file: "scenarios.yaml").map().takeMaps("scenarios")
         let scenario = try #require(scenarios.first { (try? $0.take("id", default: "")) == id })
@@ -37,7 +54,7 @@ import Transport
             }
         }
         let batches = try play(scenario, config, drops, stalls)
-        try judge(try #require(try scenario.takeMap("expect")), batches, tolerance)
+        try judge(try #require(try scenario.takeMap("expect")), batches, tolerance, isWhole: isWhole)
     }
 
     private struct Batch: Sendable {
@@ -89,20 +106,40 @@ import Transport
                 }
                 #expect(error == "")
             }
-            for post in try step.takeMaps("post_alerts") {
-                let now = world.executor.now()
-                let starts: Double? = try post.take("starts")
-                let ends: Double? = try post.take("ends")
-                var alert = Alert(
-                    labels: Labels(try post.take("labels", default: [String: String]())),
-                    annotations: try post.take("annotations", default: [String: String]()),
-                    startsAt: starts.map { at(zero + $0) } ?? now, endsAt: ends.map { at(zero + $0) } ?? now + timeout)
-                alert.endsByTimeout = ends == nil
-                world.post(alert)
-            }
+            for alert in try alerts(of: step, now: world.executor.now(), timeout) { world.post(alert) }
         }
         world.executor.run(for: at(zero + 13) - world.executor.now())
         return log.withLock { $0 }
+    }
+
+    /// Several daemons, to each of which every alert is told.
+    private func play(_ scenario: SettingsMap, _ config: String, daemons: Int) throws -> [Batch] {
+        let world = try PeerDaemonsWorld(config, names: Array(["a", "b", "c"].prefix(daemons)), seed: 2)
+        let timeout = try settings(config).resolveTimeout
+        for step in try scenario.takeMaps("steps") {
+            world.executor.run(for: at(zero + (try step.require("at") as Double)) - world.executor.now())
+            for alert in try alerts(of: step, now: world.executor.now(), timeout) { world.post(alert) }
+        }
+        // Long enough for each to have told what it would.
+        world.executor.run(for: at(zero + 60) - world.executor.now())
+        return world.taken.map { page in
+            Batch(
+                receiver: String(page.url.dropFirst("http://".count)), time: page.time.seconds - zero,
+                alerts: page.json["alerts"]?.array ?? [])
+        }
+    }
+
+    private func alerts(of step: SettingsMap, now: Timestamp, _ timeout: Milliseconds) throws -> [Alert] {
+        try step.takeMaps("post_alerts").map { post in
+            let starts: Double? = try post.take("starts")
+            let ends: Double? = try post.take("ends")
+            var alert = Alert(
+                labels: Labels(try post.take("labels", default: [String: String]())),
+                annotations: try post.take("annotations", default: [String: String]()),
+                startsAt: starts.map { at(zero + $0) } ?? now, endsAt: ends.map { at(zero + $0) } ?? now + timeout)
+            alert.endsByTimeout = ends == nil
+            return alert
+        }
     }
 
     private func setSilence(_ map: SettingsMap, _ world: World, _ known: inout [String: String]) throws {
@@ -118,7 +155,10 @@ import Transport
         }
     }
 
-    private func judge(_ expected: SettingsMap, _ batches: [Batch], _ tolerance: Double) throws {
+    /// - Parameter isWhole: Whether nothing may come later either.
+    private func judge(
+        _ expected: SettingsMap, _ batches: [Batch], _ tolerance: Double, isWhole: Bool
+    ) throws {
         for receiver in expected.keys {
             let received = batches.filter { $0.receiver == receiver }
             var (wantedCount, end) = (0, 0.0)
@@ -151,7 +191,7 @@ import Transport
                 }
                 #expect(isMet, "\(receiver): \(window): \(received)")
             }
-            let counted = received.filter { $0.time <= end }.reduce(0) { $0 + $1.alerts.count }
+            let counted = received.filter { isWhole || $0.time <= end }.reduce(0) { $0 + $1.alerts.count }
             #expect(counted == wantedCount, "\(receiver): \(received)")
         }
     }

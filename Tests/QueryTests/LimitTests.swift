@@ -14,6 +14,21 @@ import TestSupport
     }
 
     @Test(
+        "grouping, matching and sets go by the bytes of labels",
+        arguments: [
+            ("count by (place) (m)", 2), ("sum(count by (place) (m))", 1), ("m * on (place) m", 2),
+            ("m and on (place) m{place='caf\u{E9}'}", 1), ("m unless on (place) m{place='cafe\u{301}'}", 1),
+            ("m{place!='caf\u{E9}'}", 1), ("m{place=~'x|caf\u{E9}'}", 1), ("count_values('v', m)", 1),
+            ("label_replace(m, 'place', 'x', 'place', 'caf\u{E9}')", 2), ("topk by (place) (1, m)", 2),
+        ])
+    func normalForms(query: String, count: Int) throws {
+        let store = MemorySource()
+        for text in ["caf\u{E9}", "cafe\u{301}"] { store.add(["__name__": "m", "place": text], at(10), 1) }
+        let found = try QueryEngine(source: store).instant(query, at: at(10)).value.samples
+        #expect(found.count == count && Set(found.map(\.labels)).count == count)
+    }
+
+    @Test(
         "a subquery of more steps than memory is refused before it is built",
         arguments: [
             "count_over_time(nothing[292y:1ms])", "vector(time())[292y:1ms]",

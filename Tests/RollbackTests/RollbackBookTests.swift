@@ -351,6 +351,26 @@ import Testing
         #expect(removed >= 48 && book.runs.count <= RollbackBook.keptRuns + 2, "\(removed), \(book.runs.count)")
     }
 
+    @Test("what a peer decides on is noted and not told, its end neither; what a person asks for is done") func peers()
+        throws
+    {
+        var book = RollbackBook()
+        var second = guards
+        second.peerBeforeUs = "a"
+        let decision = book.take(
+            [reading("t", "chat", .firing), reading("u", "alert_and_investigate", .firing)], second)
+        #expect(decision.begun.isEmpty && decision.told.isEmpty && book.sorted.count == 2)
+        #expect(book.sorted.allSatisfy { $0.outcome == .refused && $0.reason.contains("peer 'a'") })
+        // It is not taken over.
+        #expect(book.take([reading("t", "chat", .firing)], guards).begun.isEmpty)
+        #expect(
+            book.take([reading("t", "chat", .clear), reading("u", "alert_and_investigate", .clear)], guards).told
+                .isEmpty)
+        let (_, asked) = book.request("chat", RollbackCause(text: "me"), isByHand: true, second)
+        #expect(asked.begun.count == 1)
+        #expect(try fire(&book, "v", "vision").outcome == nil)
+    }
+
     @Test("the book survives the journal, under way and ended") func restored() throws {
         let store = AlertRecorder()
         var book = RollbackBook()

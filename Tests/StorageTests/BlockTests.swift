@@ -70,6 +70,54 @@ import Testing
         return found
     }
 
+    @Test("series that differ only by how a character is written stay two: in the head, the log, blocks, a merge")
+    func normalForms() throws {
+        let files = MemoryFiles()
+        let clock = BlockTests.clock(at: BlockTests.start)
+        let (one, two) = ("caf\u{E9}", "cafe\u{301}")
+        var store = try BlockTests.open(files, clock)
+        var expected: [Labels: [Int64: Double]] = [:]
+        for time in stride(from: BlockTests.start, to: BlockTests.start + 12 * 3_600_000, by: 60_000) {
+            var batch = SampleBatch(timestamp: Timestamp(milliseconds: time))
+            for (value, text) in [(1.0, one), (2, two)] {
+                // The value differs in one pair, the name in the other.
+                for labels: Labels in [["__name__": "m", "place": text], ["__name__": "n", text: "x"]] {
+                    batch.append(try #require(store.reference(of: labels)), value)
+                    expected[labels, default: [:]][time] = value
+                }
+            }
+            #expect(store.append(batch).stored == 4)
+            if time % 600_000 == 0 { store.maintain() }
+        }
+        for isReopened in [false, true] {
+            if isReopened {
+                store = try BlockTests.open(files.afterKill(), clock)
+            }
+            #expect(!store.shelf.blocks.isEmpty)
+            #expect(try BlockTests.all(store) == expected)
+            for (value, text) in [(1.0, one), (2, two)] {
+                for matchers in [
+                    [Matcher("place", equals: text)], [try Matcher("place", .matches, "x|\(text)")],
+                    [try Matcher(text, .matches, ".+")],
+                ] {
+                    let found = try store.select(
+                        matchers, after: Timestamp(milliseconds: 0), through: Timestamp(milliseconds: .max / 2),
+                        reading: .all, limits: ReadLimits())
+                    #expect(found.count == 1 && Set(found[0].values) == [value] && found[0].values.count == 720)
+                }
+            }
+            let (from, to) = (Timestamp(milliseconds: 0), Timestamp(milliseconds: .max / 2))
+            let name = [try Matcher("__name__", .matches, ".+")]
+            for matchers in [[], [name]] {
+                #expect(
+                    try store.labelValues("place", matchers, from: from, through: to).map { Array($0.utf8) } == [
+                        Array(two.utf8), Array(one.utf8),
+                    ])
+                #expect(try store.labelNames(matchers, from: from, through: to).count == 4)
+            }
+        }
+    }
+
     @Test("the head is cut into blocks of two hours, and nothing is missing, before and after a restart")
     func cutting() throws {
         let files = MemoryFiles()

@@ -5,11 +5,12 @@ import Testing
 import Web
 
 @Suite struct MetricsTests {
-    /// Of remote stores and query sources there are series where some are configured.
+    /// Of remote stores, query sources and peers there are series where some are configured.
     static let remote = """
 
         remote_write: [{url: 'http://far/api/v1/write', name: far}]
         query_sources: [{name: mimir, url: 'http://mimir'}]
+        alerting: {peers: {name: a, members: [{name: b, url: 'http://b'}]}}
         """
 
     @Test(

@@ -97,6 +97,10 @@ import Web
           alertmanagers:
           - basic_auth: {username: u, password: 's/+&=Zq7Kpeerpassword9Xw'}
             static_configs: [{targets: ['eleven:1']}]
+          peers:
+            name: a
+            members:
+            - {name: b, url: 'http://fourteen:1', authorization: {credentials: 's/+&=Zq7Kpeertoken9Xw'}}
         database: {url: 'postgresql://u:Zq7Kdatabase9Xw@twelve:1/x'}
         web:
           tokens:

@@ -75,6 +75,49 @@ import Testing
         #expect(await bench.answer("/api/v1/alerts", method: "POST").status == 410)
     }
 
+    @Test("peers exchange over HTTP, and amtool sees them") func peers() async throws {
+        let path = "/api/vedette/v1/peers/exchange"
+        let message: JSON = [
+            "peer": "b", "epoch": "1", "sequence": 1, "more": false, "known": nil, "now": 600_000, "told": [],
+            "silences": [
+                [
+                    "id": "5e7e0000-0000-4000-8000-000000000001",
+                    "silence": [
+                        "matchers": [["a", "=", "b"]], "startsAt": 0, "endsAt": 9_000_000, "createdBy": "me",
+                        "comment": "", "annotations": .object([]), "updatedAt": 1,
+                    ],
+                ], ["id": "all", "silence": ["matchers": [["a", "=~", ".*"]]]],
+            ],
+        ]
+        #expect(await (try WebBench()).post(path, message).status == 404)
+        var settings = PeerSettings(
+            name: "c", members: ["a", "b"].map { PeerMember(name: $0, url: "http://\($0):1") })
+        settings.timeout = 1000
+        let bench = try await WebBench(peers: settings)
+        let waiting = try JSON(parsing: await bench.answer("/api/v2/status").body)["cluster"]
+        #expect(waiting?["status"] == "settling" && waiting?["name"] == "c" && waiting?["peers"]?.array?.count == 1)
+        let answer = await bench.post(path, message)
+        #expect(answer.status == 200)
+        let said = try JSON(parsing: answer.body)
+        #expect(said["peer"] == "c" && said["known"]?["sequence"] == 1)
+        #expect(try JSON(parsing: await bench.answer("/api/v2/silences").body).array?.count == 1)
+        bench.clock.advance(by: 900)
+        _ = await bench.post(path, message)
+        bench.clock.advance(by: 900)
+        let cluster = try JSON(parsing: await bench.answer("/api/v2/status").body)["cluster"]
+        #expect(
+            cluster?["status"] == "ready" && cluster?["peers"]?.array?.compactMap { $0["name"]?.string } == ["c", "b"])
+        for (name, status) in [("c", 409), ("z", 403)] {
+            let other = JSON.object(
+                (message.members ?? []).map { $0.name == "peer" ? .init("peer", .string(name)) : $0 })
+            #expect(await bench.post(path, other).status == status)
+        }
+        #expect(await bench.post(path, ["peer": "b"]).status == 400)
+        var text = APIRequest(method: "POST", path: path, body: message.serialized())
+        text.contentType = "text/plain"
+        #expect(await bench.api.answer(text).status == 415)
+    }
+
     @Test("the record holds what fires and what is over") func history() async throws {
         let bench = try await bench()
         let data = try await bench.json("/api/vedette/v1/alerts/history").body["data"]

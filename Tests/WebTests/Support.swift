@@ -31,7 +31,7 @@ struct WebBench {
     init(
         rules: String = "groups: []", jobs: String = "scrape_configs: []",
         checks: String = "[]", rollback: String = "{}",
-        allowsAdmin: Bool = false, readsStorage: Bool = false, notifying: String? = nil,
+        allowsAdmin: Bool = false, readsStorage: Bool = false, notifying: String? = nil, peers: PeerSettings? = nil,
         mode: MatcherMode = .fallback
     ) async throws {
         clock.advance(by: 600_000)
@@ -41,7 +41,7 @@ struct WebBench {
         }
         let dispatcher = Dispatcher(
             settings ?? .none, store: journal, clock: clock, transport: NoNetwork(), random: SharedRandom(seed: 1),
-            externalURL: "http://vedette", files: { _ in [] })
+            externalURL: "http://vedette", files: { _ in [] }, peers: peers)
         storage = try SeriesStore(directory: "s", settings: StorageSettings(), files: MemoryFiles(), clock: clock)
         storage.replayLog()
         let engine = QueryEngine(source: readsStorage ? storage : store, clock: clock)

@@ -16,12 +16,11 @@ struct Grouping {
             self.labels = labels.isEmpty ? [] : [Labels()]
             return
         }
-        let names = Set(names)
         var known: [Labels: Int] = [:]
         for series in labels {
             let key = Labels(
                 sortedUnique: series.sorted.filter {
-                    isWithout ? $0.name != Labels.nameLabel && !names.contains($0.name) : names.contains($0.name)
+                    isWithout ? $0.name != Labels.nameLabel && !names.holds($0.name) : names.holds($0.name)
                 })
             let group = known[key] ?? self.labels.count
             if group == self.labels.count {
@@ -272,7 +271,7 @@ extension Evaluator {
             throw .execution("invalid label name \(label.goQuoted)")
         }
         let input = try vector(node.inner, grid)
-        let names = Set(node.grouping + (node.isWithout ? [] : [label]))
+        let names = node.grouping + (node.isWithout ? [] : [label])
         var output = StepVector(steps: grid.count)
         var places: [Labels: Int] = [:]
         for series in 0..<input.count {
@@ -288,7 +287,7 @@ extension Evaluator {
                     labels = Labels(
                         sortedUnique: labels.sorted.filter {
                             node.isWithout
-                                ? $0.name != Labels.nameLabel && !names.contains($0.name) : names.contains($0.name)
+                                ? $0.name != Labels.nameLabel && !names.holds($0.name) : names.holds($0.name)
                         })
                     if let known = places[labels] {
                         place = known

@@ -75,11 +75,11 @@ extension Evaluator {
     // MARK: Vector with vector
 
     /// The labels by which series of both sides belong together.
-    private func signature(_ labels: Labels, _ matching: Binary.Matching, _ names: Set<String>) -> Labels {
+    private func signature(_ labels: Labels, _ matching: Binary.Matching, _ names: [String]) -> Labels {
         Labels(
             sortedUnique: labels.sorted.filter {
                 matching.isOn
-                    ? names.contains($0.name) : $0.name != Labels.nameLabel && !names.contains($0.name)
+                    ? names.holds($0.name) : $0.name != Labels.nameLabel && !names.holds($0.name)
             })
     }
 
@@ -93,7 +93,7 @@ extension Evaluator {
         guard (many.count > 0 && one.count > 0) || (matching.fills && many.count + one.count > 0) else {
             return StepVector(steps: steps)
         }
-        let names = Set(matching.labels)
+        let names = matching.labels
         let partners = try partners(in: one, matching, names, isSwapped: isSwapped)
         var join = Join(node: node, steps: steps, isSwapped: isSwapped, isOneToOne: matching.cardinality == .oneToOne)
         var presence: [Labels: [Bool]] = [:]
@@ -140,7 +140,7 @@ extension Evaluator {
 
     /// The series of the "one" side by signature.
     private func partners(
-        in one: StepVector, _ matching: Binary.Matching, _ names: Set<String>, isSwapped: Bool
+        in one: StepVector, _ matching: Binary.Matching, _ names: [String], isSwapped: Bool
     ) throws(QueryError) -> [Labels: [Int]] {
         var partners: [Labels: [Int]] = [:]
         partners.reserveCapacity(one.count)
@@ -195,7 +195,7 @@ extension Evaluator {
         _ operation: Binary.Operator, _ left: StepVector, _ right: StepVector, _ matching: Binary.Matching
     ) throws(QueryError) -> StepVector {
         let steps = left.steps
-        let names = Set(matching.labels)
+        let names = matching.labels
         // `or` asks which signatures the left side has, the others which the right side has.
         let (asked, filtered) = operation == .or ? (left, right) : (right, left)
         var presence: [Labels: [Bool]] = [:]

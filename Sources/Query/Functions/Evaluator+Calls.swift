@@ -151,10 +151,10 @@ extension Evaluator {
         case .matrix(let node): matchers = node.selector.matchers
         default: return Labels()
         }
-        var seen: Set<String> = []
+        var seen: Set<ByteText> = []
         var labels = Labels()
         for matcher in matchers where matcher.name != Labels.nameLabel {
-            if matcher.operation == .equal, seen.insert(matcher.name).inserted {
+            if matcher.operation == .equal, seen.insert(ByteText(matcher.name)).inserted {
                 labels[matcher.name] = matcher.value
             } else {
                 labels[matcher.name] = ""

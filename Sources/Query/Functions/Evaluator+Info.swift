@@ -41,16 +41,18 @@ extension Evaluator {
         var matchers = matchers
         var isIdentified = false
         for name in Evaluator.identifying {
-            var values: Set<String> = []
-            for (index, labels) in base.labels.enumerated() where !isInfo[index] { values.insert(labels[name]) }
-            values.remove("")
+            var values: Set<ByteText> = []
+            for (index, labels) in base.labels.enumerated() where !isInfo[index] {
+                values.insert(ByteText(labels[name]))
+            }
+            values.remove(ByteText(""))
             if values.isEmpty { continue }
             isIdentified = true
             // With more values than this, too many series are read instead.
             guard values.count <= Evaluator.mostValues else { continue }
             do throws(PatternError) {
                 matchers.append(
-                    try Matcher(name, .matches, values.sorted().map(\.regexQuoted).joined(separator: "|")))
+                    try Matcher(name, .matches, values.sorted().map(\.text.regexQuoted).joined(separator: "|")))
             } catch {
                 throw .execution(error.description)
             }
@@ -64,13 +66,13 @@ extension Evaluator {
     /// The newest info series of each metric name, instance and job at each step.
     private func newestInfo(
         _ selected: StepVector, _ base: StepVector, _ grid: StepGrid
-    ) throws(QueryError) -> [String: [Labels: [Int]]] {
+    ) throws(QueryError) -> [ByteText: [Labels: [Int]]] {
         var isAsked = Array(repeating: false, count: grid.count)
         for index in base.values.indices where base.values[index].isPresent { isAsked[index % grid.count] = true }
-        var newest: [String: [Labels: [Int]]] = [:]
+        var newest: [ByteText: [Labels: [Int]]] = [:]
         for (index, labels) in selected.labels.enumerated() {
             if index & 0x3F == 0 { try checkTime() }
-            let (name, key) = (labels.metricName, labels.keeping(Evaluator.identifying))
+            let (name, key) = (ByteText(labels.metricName), labels.keeping(Evaluator.identifying))
             var winners = newest[name]?[key] ?? Array(repeating: -1, count: grid.count)
             for step in 0..<grid.count where isAsked[step] {
                 let time = selected.values[selected.base(index) + step]
@@ -93,10 +95,10 @@ extension Evaluator {
     }
 
     private func enriched(
-        _ base: StepVector, _ isInfo: [Bool], _ selected: StepVector, _ newest: [String: [Labels: [Int]]],
+        _ base: StepVector, _ isInfo: [Bool], _ selected: StepVector, _ newest: [ByteText: [Labels: [Int]]],
         _ wanted: [Matcher], _ grid: StepGrid
     ) throws(QueryError) -> StepVector {
-        let names = Set(wanted.map(\.name))
+        let names = wanted.map(\.name)
         let mayLack = wanted.allSatisfy { $0.matches("") }
         let metrics = newest.keys.sorted()
         var output = StepVector(steps: grid.count)
@@ -135,13 +137,13 @@ extension Evaluator {
     }
 
     /// A series' labels and those of its info series that it has not; `names`: only these, unless empty.
-    private func merged(_ labels: Labels, _ infos: [Labels], _ names: Set<String>) throws(QueryError) -> Labels {
+    private func merged(_ labels: Labels, _ infos: [Labels], _ names: [String]) throws(QueryError) -> Labels {
         var added = Labels()
         for info in infos {
             for label in info.sorted where label.name != Labels.nameLabel {
-                guard names.isEmpty || names.contains(label.name) else { continue }
+                guard names.isEmpty || names.holds(label.name) else { continue }
                 let before = added[label.name]
-                guard before.isEmpty || before == label.value else {
+                guard before.isEmpty || before.isSame(as: label.value) else {
                     throw .execution("conflicting label: \(label.name)")
                 }
                 if labels[label.name].isEmpty { added[label.name] = label.value }

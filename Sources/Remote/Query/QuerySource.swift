@@ -102,15 +102,15 @@ public final class QuerySource: ExpressionSource, MetricsSource {
             var samples: [(labels: Labels, value: Double)] = []
             samples.reserveCapacity(result.count)
             for one in result {
-                guard let members = one["metric"]?.members, let labels = one["metric"]?.strings,
-                    members.count == labels.count
+                guard let metric = one["metric"], let labels = Labels(json: metric),
+                    metric.members?.allSatisfy({ $0.value.string != nil }) == true
                 else {
                     throw ExpressionSourceError(
                         .malformed,
                         one["histogram"] == nil
                             ? "a sample of the answer has no labels" : "the answer has native histograms")
                 }
-                samples.append((Labels(labels), try value(one["value"])))
+                samples.append((labels, try value(one["value"])))
             }
             return samples
         case let type:

@@ -253,7 +253,7 @@ struct ReceivedRequest {
         var labels = wire.map { Label($0.name, $0.value) }
         if !zip(labels, labels.dropFirst()).allSatisfy({ $0.name.isBefore($1.name) }) {
             labels.sort { $0.name.isBefore($1.name) }
-            for (one, next) in zip(labels, labels.dropFirst()) where one.name == next.name {
+            for (one, next) in zip(labels, labels.dropFirst()) where one.name.isSame(as: next.name) {
                 return .failure(MalformedRequest(reason: "the label \(one.name.shown) stands twice"))
             }
         }

@@ -21,7 +21,7 @@ struct BlockWriter: ~Copyable {
     private var segment: BufferedFile?
     private var segmentNumber = 0
     /// The symbols' places, for who adds series by their labels.
-    private var numbers: [String: UInt32] = [:]
+    private var numbers: [ByteText: UInt32] = [:]
     private let seriesOffset: Int
     private var ids: [UInt32] = []
     /// For each label name, by its number: value and series, in one number.
@@ -61,11 +61,13 @@ struct BlockWriter: ~Copyable {
 
     /// Adds a series, later in order than the one before; its chunks are sorted by time.
     mutating func add(_ labels: Labels, _ chunks: [ChunkData]) throws(FileError) {
-        if numbers.isEmpty { for (number, symbol) in symbols.enumerated() { numbers[symbol] = UInt32(number) } }
+        if numbers.isEmpty {
+            for (number, symbol) in symbols.enumerated() { numbers[ByteText(symbol)] = UInt32(number) }
+        }
         var ranks: [UInt32] = []
         ranks.reserveCapacity(2 * labels.count)
         for label in labels.sorted {
-            guard let name = numbers[label.name], let value = numbers[label.value] else {
+            guard let name = numbers[ByteText(label.name)], let value = numbers[ByteText(label.value)] else {
                 preconditionFailure("a label without its symbols")
             }
             ranks += [name, value]

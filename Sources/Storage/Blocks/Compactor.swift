@@ -98,8 +98,8 @@ struct Compactor {
     func merge(
         _ blocks: [Block], into path: String, as ulid: ULID, oldest: ((Labels) -> Int64)?
     ) throws(BlockDefect) -> BlockMeta {
-        var symbols: Set<String> = []
-        for block in blocks { symbols.formUnion(try block.index.allSymbols()) }
+        var symbols: Set<ByteText> = []
+        for block in blocks { symbols.formUnion(try block.index.allSymbols().map(ByteText.init)) }
         let metas = blocks.map(\.meta)
         var meta = BlockMeta(
             ulid: ulid, minTime: metas.map(\.minTime).min() ?? 0, maxTime: metas.map(\.maxTime).max() ?? 0)
@@ -116,7 +116,7 @@ struct Compactor {
         }
         do throws(FileError) {
             var writer = try BlockWriter(
-                directory: path, files: files, meta: meta, symbols: symbols.sorted { $0.isBefore($1) })
+                directory: path, files: files, meta: meta, symbols: symbols.sorted().map(\.text))
             do throws(BlockDefect) {
                 while let (labels, members) = try next(&cursors) {
                     let bound = oldest?(labels) ?? .min

@@ -74,7 +74,9 @@ final class IndexReader: Sendable {
         (symbolOffsets, symbolCount) = try IndexReader.scanSymbols(file, path, size, Int(offsets[0]))
         (table, tableEnd) = try IndexReader.scanTable(file, path, size, Int(offsets[1]))
         var names: [String] = []
-        for entry in table where !entry.name.isEmpty && entry.name != names.last { names.append(entry.name) }
+        for entry in table where !entry.name.isEmpty && !(names.last?.isSame(as: entry.name) ?? false) {
+            names.append(entry.name)
+        }
         self.names = names
     }
 
@@ -138,7 +140,7 @@ final class IndexReader: Sendable {
             }
             let here = decoder.text()
             // The first of each name is kept, so that names and where their values begin are known.
-            if number == 0 || here != name || sinceKept == BlockFormat.sparseness {
+            if number == 0 || !here.isSame(as: name) || sinceKept == BlockFormat.sparseness {
                 entries.append(TableEntry(name: here, value: decoder.text(), offset: place))
                 (name, sinceKept) = (here, 0)
             } else {
@@ -295,7 +297,7 @@ final class IndexReader: Sendable {
         _ body: (_ value: String, _ list: Int) throws(BlockDefect) -> Bool
     ) throws(BlockDefect) {
         func isBehind(_ entry: TableEntry) -> Bool {
-            entry.name == name ? value.isBefore(entry.value) : name.isBefore(entry.name)
+            entry.name.isSame(as: name) ? value.isBefore(entry.value) : name.isBefore(entry.name)
         }
         var (low, high) = (0, table.count)
         while low < high {
@@ -304,8 +306,8 @@ final class IndexReader: Sendable {
         }
         // The last entry at or before it; a name begins with a kept entry.
         var place = max(0, low - 1)
-        if place < table.count, table[place].name != name { place += 1 }
-        while place < table.count, table[place].name == name {
+        if place < table.count, !table[place].name.isSame(as: name) { place += 1 }
+        while place < table.count, table[place].name.isSame(as: name) {
             let end = place + 1 < table.count ? table[place + 1].offset : tableEnd
             let start = table[place].offset
             var decoder = RecordDecoder(try IndexReader.read(file, path, start, end - start), from: 0)
@@ -342,7 +344,7 @@ extension IndexReader: LabelIndex {
     func list(_ name: String, _ value: String) throws(BlockDefect) -> [UInt32] {
         var found: Int?
         try eachEntry(of: name, from: value) { here, list throws(BlockDefect) in
-            if here == value { found = list }
+            if here.isSame(as: value) { found = list }
             return found == nil && !value.isBefore(here)
         }
         return try found.map { (offset) throws(BlockDefect) in try list(at: offset) } ?? []

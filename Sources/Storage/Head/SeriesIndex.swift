@@ -6,19 +6,19 @@ struct SymbolTable {
     private var texts: [String] = []
     private var uses: [UInt32] = []
     private var free: [UInt32] = []
-    private var numbers: [String: UInt32] = [:]
+    private var numbers: [ByteText: UInt32] = [:]
     /// Bytes of all texts.
     private(set) var bytes = 0
 
     subscript(number: UInt32) -> String { texts[Int(number)] }
     var count: Int { numbers.count }
 
-    func find(_ text: String) -> UInt32? { numbers[text] }
+    func find(_ text: String) -> UInt32? { numbers[ByteText(text)] }
     /// Every text with its number.
-    var inUse: [(text: String, number: UInt32)] { numbers.map { ($0.key, $0.value) } }
+    var inUse: [(text: String, number: UInt32)] { numbers.map { ($0.key.text, $0.value) } }
 
     mutating func number(of text: String) -> UInt32 {
-        if let known = numbers[text] { return known }
+        if let known = numbers[ByteText(text)] { return known }
         let number = free.popLast() ?? UInt32(texts.count)
         if Int(number) == texts.count {
             texts.append(text)
@@ -26,7 +26,7 @@ struct SymbolTable {
         } else {
             texts[Int(number)] = text
         }
-        numbers[text] = number
+        numbers[ByteText(text)] = number
         bytes += text.utf8.count
         return number
     }
@@ -38,7 +38,7 @@ struct SymbolTable {
         uses[Int(number)] -= 1
         guard uses[Int(number)] == 0 else { return }
         bytes -= texts[Int(number)].utf8.count
-        numbers[texts[Int(number)]] = nil
+        numbers[ByteText(texts[Int(number)])] = nil
         texts[Int(number)] = ""
         free.append(number)
     }

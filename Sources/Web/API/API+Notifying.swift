@@ -59,7 +59,7 @@ extension API {
         let (alerting, now) = (await context.dispatcher.alerting(), context.clock.now())
         let alerts = alerting.recorded(now: now).map { alert -> JSON in
             [
-                "labels": JSON(alert.labels.dictionary), "annotations": JSON(alert.annotations),
+                "labels": JSON(alert.labels), "annotations": JSON(alert.annotations),
                 "startsAt": .string(alert.startsAt.rfc3339()),
                 "endsAt": alert.endsAt.map { .string($0.rfc3339()) } ?? .null,
                 "generatorURL": .string(alert.generatorURL),

@@ -62,7 +62,7 @@ extension API {
                 "trigger": .string(reading.trigger), "state": .string(reading.state.rawValue),
                 "condition": .string(reading.condition), "action": .string(reading.action),
                 "value": reading.value.map { .string(GoNumber.fixed($0)) } ?? .null,
-                "labels": JSON(reading.labels.dictionary), "at": .string("\(reading.at)"),
+                "labels": JSON(reading.labels), "at": .string("\(reading.at)"),
                 "firingSince": reading.firedAt.map { .string("\($0)") } ?? .null,
             ]
         }

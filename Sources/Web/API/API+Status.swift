@@ -40,21 +40,21 @@ extension API {
         } catch {
             throw APIError(status: 422, type: "execution", message: error.description)
         }
-        var (names, pairs, values): ([String: Int], [Label: Int], [String: Int]) = ([:], [:], [:])
+        var (names, pairs, values): ([ByteText: Int], [Label: Int], [ByteText: Int]) = ([:], [:], [:])
         for label in series.lazy.flatMap(\.sorted) {
-            if label.name == Labels.nameLabel { names[label.value, default: 0] += 1 }
+            if label.name == Labels.nameLabel { names[ByteText(label.value), default: 0] += 1 }
             pairs[label, default: 0] += 1
         }
-        var bytes: [String: Int] = [:]
+        var bytes: [ByteText: Int] = [:]
         for (pair, count) in pairs {
-            values[pair.name, default: 0] += 1
-            bytes[pair.name, default: 0] += pair.value.utf8.count * count
+            values[ByteText(pair.name), default: 0] += 1
+            bytes[ByteText(pair.name), default: 0] += pair.value.utf8.count * count
         }
-        func top(_ counts: [String: Int]) -> JSON {
+        func top(_ counts: [ByteText: Int]) -> JSON {
             let ordered = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(limit)
-            return .array(ordered.map { ["name": .string($0.key), "value": .number(Double($0.value))] })
+            return .array(ordered.map { ["name": .string($0.key.text), "value": .number(Double($0.value))] })
         }
-        let texts = pairs.map { ("\($0.key.name)=\($0.key.value)", $0.value) }
+        let texts = pairs.map { (ByteText("\($0.key.name)=\($0.key.value)"), $0.value) }
         let bounds = context.storage?.bounds
         let head: JSON = [
             "numSeries": .number(Double(bounds?.series ?? series.count)), "numLabelPairs": .number(Double(pairs.count)),

@@ -49,10 +49,10 @@ extension API {
     func relabelSteps(_ request: APIRequest) throws(APIError) -> APIResponse {
         guard let pool = request.parameter("scrapePool") else { throw .badData("no scrapePool parameter provided") }
         guard let text = request.parameter("labels") else { throw .badData("no labels parameter provided") }
-        guard let given = try? JSON(parsing: Array(text.utf8)), let members = given.members, let labels = given.strings,
-            labels.count == Set(members.map(\.name)).count
+        guard let given = try? JSON(parsing: Array(text.utf8)), let members = given.members,
+            members.allSatisfy({ $0.value.string != nil })
         else { throw .badData("error parsing labels: write a JSON object of texts, {\"job\":\"api\"}") }
-        guard let steps = context.targets.relabelSteps(pool: pool, labels: Labels(labels)) else {
+        guard let steps = context.targets.relabelSteps(pool: pool, labels: Labels(json: given) ?? Labels()) else {
             throw .badData("error retrieving scrape config: scrape pool \(pool.goQuoted) not found")
         }
         let shown = steps.map { step -> JSON in
@@ -88,16 +88,16 @@ extension API {
     func metadata(_ request: APIRequest) throws(APIError) -> APIResponse {
         let (limit, perMetric) = (try number("limit", request) ?? -1, try number("limit_per_metric", request) ?? -1)
         let wanted = request.parameter("metric")
-        var found: [String: [MetricMetadata]] = [:]
+        var found: [ByteText: [MetricMetadata]] = [:]
         for watched in context.targets.targets {
-            for one in watched.metadata where wanted == nil || one.metric == wanted {
-                let known = found[one.metric] ?? []
+            for one in watched.metadata where wanted.map(one.metric.isSame) ?? true {
+                let known = found[ByteText(one.metric)] ?? []
                 guard perMetric <= 0 || known.count < perMetric, !known.contains(one) else { continue }
-                found[one.metric] = known + [one]
+                found[ByteText(one.metric)] = known + [one]
             }
         }
-        let sorted = found.sorted { $0.key.isBefore($1.key) }.prefix(limit < 0 ? .max : limit)
-        return .success(.object(sorted.map { JSON.Member($0.key, .array($0.value.map { API.metadata($0) })) }))
+        let sorted = found.sorted { $0.key < $1.key }.prefix(limit < 0 ? .max : limit)
+        return .success(.object(sorted.map { JSON.Member($0.key.text, .array($0.value.map { API.metadata($0) })) }))
     }
 
     /// What each target says of its metrics. `limit` is looked at before each target, as Prometheus does.

@@ -143,6 +143,7 @@ public struct API: Sendable {
         "/api/vedette/v1/alerts/history": (["GET"], { api, _ in await api.alertHistory() }),
         "/api/vedette/v1/pages/dead": (["POST"], { try await $0.deadLetters($1) }),
         "/api/vedette/v1/pages": (["GET"], { api, _ in await api.pages() }),
+        "/api/vedette/v1/peers/exchange": (["POST"], { try await $0.exchangeWithPeer($1) }),
         "/api/vedette/v1/audit": (["GET"], { api, _ in api.auditRecord() }),
         "/pages": (["GET"], { api, _ in await api.ledgerPage() }),
         "/": (["GET"], { api, _ in await api.firstPage() }),

@@ -32,9 +32,9 @@ extension APIRequest {
     ]
     private static let ofAdmins = ["/-/", "/api/v1/admin/", "/api/vedette/v1/backup"]
 
-    /// Whether it changes something, and so stands in the audit record. Alerts that senders post again every minute
-    /// and samples are what the daemon works on and no change of it.
+    /// Whether it changes something, and so stands in the audit record. Alerts that senders post again every minute,
+    /// samples, and what peers say are what the daemon works on and no change of it.
     var isChange: Bool { role ?? .viewer > .viewer && !(APIRequest.fed.contains(path) && method == "POST") }
 
-    private static let fed: Set = ["/api/v2/alerts", "/api/v1/write"]
+    private static let fed: Set = ["/api/v2/alerts", "/api/v1/write", "/api/vedette/v1/peers/exchange"]
 }

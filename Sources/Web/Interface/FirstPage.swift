@@ -56,7 +56,7 @@ extension API {
         var others: [Labels: AlertGroup.Member] = [:]
         for group in alerting.groups.values {
             for (labels, member) in group.members where !member.isResolved(at: now) {
-                let isOwn = own.contains { $0.sorted.allSatisfy { labels[$0.name] == $0.value } }
+                let isOwn = own.contains { $0.sorted.allSatisfy { labels[$0.name].isSame(as: $0.value) } }
                 if !isOwn, others.count < 500 { others[labels] = member }
             }
         }

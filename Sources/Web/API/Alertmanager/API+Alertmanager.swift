@@ -72,8 +72,17 @@ extension API {
     // MARK: What it is
 
     private func alertmanagerStatus() async -> APIResponse {
-        .json([
-            "cluster": ["peers": [], "status": "disabled"],
+        var cluster: JSON = ["peers": [], "status": "disabled"]
+        if let peers = await context.dispatcher.peersStatus() {
+            let up = [(peers.name, peers.address)] + peers.peers.filter(\.isUp).map { ($0.name, $0.address) }
+            cluster = [
+                "name": .string(peers.name),
+                "peers": .array(up.map { ["address": .string($0.1), "name": .string($0.0)] }),
+                "status": peers.isSettled ? "ready" : "settling",
+            ]
+        }
+        return .json([
+            "cluster": cluster,
             "config": ["original": .string(await context.dispatcher.effectiveConfiguration().yaml)],
             "uptime": .string(context.startedAt.rfc3339()),
             "versionInfo": [

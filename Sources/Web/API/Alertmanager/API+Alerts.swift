@@ -135,7 +135,7 @@ extension AlertGroup {
     fileprivate static func isShownBefore(_ one: AlertGroup, _ other: AlertGroup) -> Bool {
         guard one.labels.count == other.labels.count else { return one.labels.count < other.labels.count }
         for (left, right) in zip(one.labels.sorted, other.labels.sorted) where left != right {
-            return left.name == right.name ? left.value.isBefore(right.value) : right.name.isBefore(left.name)
+            return left.name.isSame(as: right.name) ? left.value.isBefore(right.value) : right.name.isBefore(left.name)
         }
         return one.receiver.isBefore(other.receiver)
     }

@@ -71,7 +71,7 @@ struct PostedAlerts {
             if !text.isEmpty { labels.append(Label(member.name, text)) }
         }
         labels.sort { $0.name.isBefore($1.name) }
-        let isUnique = zip(labels, labels.dropFirst()).allSatisfy { $0.name != $1.name }
+        let isUnique = zip(labels, labels.dropFirst()).allSatisfy { !$0.name.isSame(as: $1.name) }
         return isUnique ? Labels(sortedUnique: labels) : Labels(labels)
     }
 

@@ -140,6 +140,11 @@ extension OpenAPI {
                 .query("action", choice("replay", "discard"), "Which.", required: true),
                 .query("id", text, "One page; all."),
             ], data(object(["count": count])), errors: [bad, unknown]),
+        .post(
+            "/api/vedette/v1/peers/exchange", "exchangeWithPeer",
+            "What a peer told and its silences; the answer has the same form.", body: ref("PeerMessage"),
+            Answer(status: 200, description: "What it does not know.", content: [(json, ref("PeerMessage"))]),
+            errors: [bad, unknown, conflict]),
         .get(
             "/api/vedette/v1/audit", "audit", "Who changed what, the newest first.",
             data(
@@ -198,6 +203,17 @@ extension OpenAPI {
                 "value": text,
             ], optional: ["keepFiringSince": stamp]),
         "Counts": list(object(["name": text, "value": count])),
+        "PeerMessage": object([
+            "peer": text, "epoch": text, "sequence": count, "more": flag, "now": whole,
+            "known": orNull(object(["epoch": text, "sequence": count])),
+            "told": list(
+                object(
+                    [
+                        "group": text, "receiver": text, "integration": text, "told": whole, "by": text,
+                        "alerts": list(["type": "array"]),
+                    ], optional: ["thread": labels, "threadAt": whole])),
+            "silences": list(object(["id": text, "silence": ["type": "object"]])),
+        ]),
         "Delivery": object([
             "time": text, "receiver": text, "channel": text, "kind": text, "id": text, "groupKey": text,
             "title": text, "firing": flag, "attempt": count, "latencySeconds": number, "outcome": text,
