@@ -161,7 +161,7 @@ extension SeriesStore: SampleSink {
                 unsafe base.storeBytes(of: UInt8(rest), toByteOffset: offset, as: UInt8.self)
                 offset += 1
             }
-            for index in values.indices where times.isEmpty || times[index] <= latest {
+            for index in values.indices where (times.isEmpty ? common : times[index]) <= latest {
                 put(Int64(bitPattern: references[index] &- first.reference))
                 put((times.isEmpty ? common : times[index]) - first.time)
                 unsafe base.storeBytes(of: values[index].bitPattern.bigEndian, toByteOffset: offset, as: UInt64.self)

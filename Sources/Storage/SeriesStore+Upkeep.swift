@@ -261,7 +261,7 @@ extension SeriesStore {
 
     /// Removes the oldest blocks while there is too much, and from the others what is kept for a shorter time.
     private func applyRetention(_ upkeep: inout Upkeep) {
-        let newest = max(head.withLock { $0.maximumTime }, shelf.blocks.map(\.meta.maxTime).max() ?? .min)
+        let newest = newestTime
         guard newest > .min else { return }
         let horizons = Set(settings.retentionRules.map(\.keep) + [settings.retention])
         let longest = horizons.max() ?? settings.retention
@@ -286,6 +286,13 @@ extension SeriesStore {
             }
         }
         applySizeBound()
+    }
+
+    /// The end of what is stored, from which ages are counted. What was imported may lie in the future, or its block
+    /// reach there: that makes nothing else old.
+    private var newestTime: Int64 {
+        let newest = max(head.withLock { $0.maximumTime }, shelf.blocks.map(\.meta.maxTime).max() ?? .min)
+        return min(newest, clock.now().milliseconds + settings.maximumAhead)
     }
 
     /// How long a series is kept.
@@ -342,7 +349,7 @@ extension SeriesStore {
 
     /// Writes blocks anew as one, without what was deleted or is kept no longer, in their place.
     func rewrite(_ blocks: [Block]) throws(BlockDefect) {
-        let newest = max(head.withLock { $0.maximumTime }, shelf.blocks.map(\.meta.maxTime).max() ?? .min)
+        let newest = newestTime
         let keeps = settings.retentionRules.isEmpty ? nil : { (labels: Labels) in newest - self.keep(of: labels) }
         let draft: (ulid: ULID, path: String)
         do throws(FileError) { draft = try shelf.draft() } catch { throw BlockDefect(error) }
