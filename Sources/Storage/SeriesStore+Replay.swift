@@ -39,11 +39,11 @@ extension SeriesStore {
         let cut = shelf.headCut ?? .min
         let oldest = max(cut, clock.now().milliseconds - settings.retention)
         do throws(FileError) {
-            let (stored, repairs) = try chunkFiles.load(oldest: oldest)
+            let (stored, repairs) = try loadChunks(oldest: oldest)
             let replay = LogReplay(
                 directory: "\(directory)/wal", files: files, through: firstSegment - 1, stored: stored,
                 lateDirectory: "\(directory)/wbl")
-            let (report, newest) = try older.head.withLock { (head) throws(FileError) in
+            let (report, newest, failure) = try older.head.withLock { (head) throws(FileError) in
                 head.lateWindow = settings.lateWindow
                 head.refuse(before: cut)
                 return try replay.run(into: &head, exemplars: &exemplars, oldest: oldest) { segment in
@@ -54,9 +54,13 @@ extension SeriesStore {
                 progress.report = report
                 progress.report.repairs += repairs
             }
-            log.withLock { $0.newest.merge(newest) { $1 } }
+            // What could not be read is as new as can be, and stays until the head is cut beyond it.
+            let latest = clock.now().milliseconds + settings.maximumAhead
+            log.withLock { $0.newest.merge(newest.mapValues { $0 == .max ? latest : $0 }) { $1 } }
+            if let failure { progress.withLock { $0.failure = "\(failure.path): \(failure.reason)" } }
         } catch {
-            // What was read until there counts all the same.
+            // Of what could not be read nothing may go.
+            log.withLock { log in for segment in 0..<firstSegment { log.newest[segment] = .max } }
             progress.withLock { $0.failure = "\(error.path): \(error.reason)" }
         }
         // Under the log's lock: nobody may append by a reference before the log knows it.
@@ -82,6 +86,17 @@ extension SeriesStore {
         // What is broken in a block is told at the start, and not only to who asks for that time.
         for block in shelf.blocks {
             do throws(BlockDefect) { _ = try block.index } catch { block.report(error) }
+        }
+    }
+}
+
+extension SeriesStore {
+    /// What earlier runs stored of closed chunks. It is in the log too, so a file that cannot be read costs time alone.
+    private func loadChunks(oldest: Int64) throws(FileError) -> (
+        chunks: [SeriesReference: HeadChunkFiles.Stored], repairs: [String]
+    ) {
+        do throws(FileError) { return try chunkFiles.load(oldest: oldest) } catch {
+            return ([:], ["\(error.path): cannot \(error.operation): \(error.reason); the log is read instead"])
         }
     }
 }
@@ -115,7 +130,7 @@ extension Head {
             all.late = nil
             var columns = ColumnGatherer()
             // Its chunks are in memory: chunks are stored once the log has been read.
-            try? columns.add(all, after: .min, through: .max, directory: "", [:])
+            columns.add(all, after: .min, through: .max, directory: "", [:]) { _ in }
             for (time, value) in zip(columns.times, columns.values) {
                 if !replay(Head.slot(reference), time, value) { late += 1 }
             }

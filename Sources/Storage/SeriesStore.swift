@@ -42,6 +42,8 @@ public final class SeriesStore: Sendable {
     let upkeep = Mutex(Upkeep())
     /// What last went wrong with a block.
     let lastDefect = Mutex<BlockDefect?>(nil)
+    /// What queries found wrong with chunks of the head, and was told.
+    let toldDefects = Mutex<Set<BlockDefect>>([])
     let figures = StorageFigures()
     let holds = LogHolds()
     let settings: StorageSettings
@@ -91,15 +93,16 @@ public final class SeriesStore: Sendable {
 
     // MARK: Upkeep
 
-    /// Syncs the log to the disk: call it every `syncInterval`.
-    public func synchronizeLog() {
+    /// Syncs the log to the disk: call it every `syncInterval`. Whether all that was written is there now.
+    @discardableResult
+    public func synchronizeLog() -> Bool {
         let lateFile = log.withLock { $0.late?.currentFile }
         let work = log.withLock { log -> (file: any File, size: Int, segment: Int)? in
             let (size, segment) = (log.writer.segmentSize, log.writer.segment)
             return (segment, size) == (log.syncedSegment, log.syncedSize)
                 ? nil : (log.writer.currentFile, size, segment)
         }
-        guard let work else { return }
+        guard let work else { return true }
         let started = clock.uptimeNanoseconds()
         do throws(FileError) {
             try work.file.synchronize()
@@ -107,10 +110,12 @@ public final class SeriesStore: Sendable {
             log.withLock { ($0.syncedSize, $0.syncedSegment) = (work.size, work.segment) }
             figures.syncNanoseconds.add(Int(clock.uptimeNanoseconds() - started))
             figures.syncs.add()
+            return true
         } catch {
             figures.logFailures.add()
             // The kernel may have dropped what it could not write, and will not say so again: begin anew.
             log.withLock { $0.isBroken = true }
+            return false
         }
     }
 

@@ -42,12 +42,17 @@ struct BlockDefect: Error, Hashable {
     var file: String
     var offset: Int
     var reason: String
+    /// Whether the disk does not give the file, and may give it again; what is in it may be sound.
+    var isPassing = false
 
     init(_ file: String, at offset: Int = 0, _ reason: String) {
         (self.file, self.offset, self.reason) = (file, offset, reason)
     }
 
-    init(_ error: FileError) { self.init(error.path, "cannot \(error.operation): \(error.reason)") }
+    init(_ error: FileError) {
+        self.init(error.path, "cannot \(error.operation): \(error.reason)")
+        isPassing = true
+    }
 
     var text: String { offset == 0 ? "\(file): \(reason)" : "\(file): byte \(offset): \(reason)" }
 }

@@ -53,12 +53,15 @@ struct Head: ~Copyable {
     private(set) var maximumTime: Int64 = .min
     /// Samples before this are refused: what was there has been let go, or is in blocks.
     var minimumTime: Int64 { max(forgotten, cut) }
-    private var forgotten: Int64 = .min
+    /// Samples before this were let go.
+    private(set) var forgotten: Int64 = .min
     private var cut: Int64 = .min
 
     /// Where references of a head that was filled beside this one lead, by their slot.
     private var aliases: [(generation: UInt32, reference: SeriesReference)] = []
     private var unlogged: [SeriesReference] = []
+    /// The generations that slots in use must be beyond before they are used again.
+    private var reserved: [UInt32: UInt32] = [:]
     /// A head out of use whose chunks are still being read.
     private var retired: ReplayedHead?
     private let isBeside: Bool
@@ -393,12 +396,69 @@ struct Head: ~Copyable {
         unstored.insert(contentsOf: chunks.map { (UInt32(Head.slot($0.reference)), $0.node) }, at: 0)
     }
 
-    /// Gives a series that was just entered the chunks that an earlier run stored, and what is behind them.
+    /// Gives a series that the log has just named the chunks that an earlier run stored, and what is behind them. Under
+    /// another reference samples of it may be here already, or later chunks.
     mutating func attach(_ chunks: [ClosedChunk], lastValue: Double, to slot: Int) {
-        for chunk in chunks where chunk.firstTime > series[slot].lastTime {
+        guard let first = chunks.first, let last = chunks.last else { return }
+        let open = series[slot].open
+        if series[slot].firstClosed == 0, !open.isEmpty, first.firstTime <= open.firstTime, last.lastTime >= open.lastTime {
+            // The chunks hold what was read of the log so far.
+            series[slot].open.discard(&arena)
+            series[slot].open = OpenChunk()
+        }
+        let later = series[slot].open.isEmpty ? chunkNumbers(of: slot) : []
+        if let start = later.first, nodes[Int(start - 1)].chunk.firstTime > last.lastTime {
+            let (next, end, lastTime, value) = (
+                start, series[slot].lastClosed, series[slot].lastTime, series[slot].lastValue
+            )
+            (series[slot].firstClosed, series[slot].lastClosed) = (0, 0)
+            series[slot].open = OpenChunk()
+            attachInOrder(chunks, lastValue: lastValue, to: slot)
+            nodes[Int(series[slot].lastClosed - 1)].next = next
+            series[slot].lastClosed = end
+            series[slot].open.goOn(after: lastTime, value)
+            return
+        }
+        attachInOrder(chunks, lastValue: lastValue, to: slot)
+    }
+
+    private mutating func attachInOrder(_ chunks: [ClosedChunk], lastValue: Double, to slot: Int) {
+        for chunk in chunks where chunk.lastTime > series[slot].lastTime {
+            // A part of it is here: the rest of it comes from the log, and so must all that is behind it.
+            guard chunk.firstTime > series[slot].lastTime else { return }
             append(chunk, to: slot)
             series[slot].open.goOn(after: chunk.lastTime, lastValue)
             if chunk.lastTime > maximumTime { maximumTime = chunk.lastTime }
+        }
+    }
+
+    /// Sees to it that no series is ever entered under a reference that something on the disk still has, though the log
+    /// does not name its series any more.
+    mutating func reserve(_ reference: SeriesReference) {
+        let slot = Head.slot(reference)
+        guard Head.isPlausible(reference), slot < series.count + 1_000_000 else { return }
+        while series.count <= slot {
+            freeSlots.append(UInt32(series.count))
+            series.append(HeadSeries())
+        }
+        let generation = UInt32(reference >> 32)
+        guard !series[slot].isLive else {
+            if generation > series[slot].generation { reserved[UInt32(slot)] = max(reserved[UInt32(slot)] ?? 0, generation) }
+            return
+        }
+        series[slot].generation = max(series[slot].generation, generation)
+        if series[slot].generation >= Head.lastGeneration { freeSlots.removeAll { $0 == UInt32(slot) } }
+    }
+
+    /// Gives series that were entered under references of this head's own others, where the log has theirs for another
+    /// series: what comes later in the log is not known when they are entered.
+    mutating func renumber(avoiding isTaken: (SeriesReference, _ slot: Int) -> Bool) {
+        for index in unlogged.indices {
+            let slot = Head.slot(unlogged[index])
+            while series[slot].generation < Head.lastGeneration, isTaken(unlogged[index], slot) {
+                series[slot].generation += 1
+                unlogged[index] = Head.reference(UInt32(slot), series[slot].generation)
+            }
         }
     }
 
@@ -546,7 +606,7 @@ struct Head: ~Copyable {
                 if let bytes = unsafe entry.open.bytes {
                     unsafe discard(ClosedChunk(bytes: bytes, byteCount: 0, sizeClass: entry.open.sizeClass))
                 }
-                let generation = entry.generation
+                let generation = max(entry.generation, reserved.removeValue(forKey: UInt32(slot)) ?? 0)
                 series[slot] = HeadSeries()
                 series[slot].generation = generation
                 if generation & Head.lastGeneration < Head.lastGeneration { freeSlots.append(UInt32(slot)) }

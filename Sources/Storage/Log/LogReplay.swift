@@ -50,12 +50,16 @@ struct LogReplay {
         var newest: [Int: Int64] = [:]
         var segment = -1
         var isLate = false
+        /// References of series that the log does not name.
+        var unknown: Set<UInt64> = []
+        /// What could not be read first.
+        var failure: FileError?
     }
 
     func run(
         into head: inout Head, exemplars: inout ExemplarRing, oldest: Int64,
         at begun: (_ segment: Int) -> Void = { _ in }
-    ) throws(FileError) -> (report: ReplayReport, newest: [Int: Int64]) {
+    ) throws(FileError) -> (report: ReplayReport, newest: [Int: Int64], failure: FileError?) {
         var state = State(exemplars: exemplars, stored: stored)
         // What was read before an error counts all the same.
         defer { exemplars = state.exemplars }
@@ -64,7 +68,7 @@ struct LogReplay {
         for name in names where name.hasSuffix(".tmp") { try remove("\(directory)/\(name)") }
         if let checkpoint {
             for name in try files.list("\(directory)/\(checkpoint)") {
-                try read("\(directory)/\(checkpoint)/\(name)", into: &head, oldest, &state)
+                take("\(directory)/\(checkpoint)/\(name)", into: &head, oldest, &state)
             }
         }
         let done = checkpoint.flatMap { Int($0.dropFirst(11)) } ?? -1
@@ -72,21 +76,38 @@ struct LogReplay {
             guard let number = Int(name), name.count == 8, number > done, number <= through else { continue }
             begun(number)
             (state.segment, state.newest[number]) = (number, .min)
-            try read("\(directory)/\(name)", into: &head, oldest, &state)
+            take("\(directory)/\(name)", into: &head, oldest, &state)
             state.report.segments += 1
         }
         if let lateDirectory, try files.attributes(of: lateDirectory) != nil {
             state.isLate = true
             for number in try LogReplay.segments(in: lateDirectory, files) {
-                try read("\(lateDirectory)/\(LogFormat.segmentName(number))", into: &head, .min, &state)
+                take("\(lateDirectory)/\(LogFormat.segmentName(number))", into: &head, .min, &state)
             }
+        }
+        head.renumber { reference, slot in
+            state.known[reference].map { $0 != slot } ?? false || state.unknown.contains(reference)
+                || state.stored[reference] != nil
         }
         for (reference, slot) in state.known {
             let own = Head.reference(UInt32(slot), head.series[slot].generation)
-            if own != reference { head.foreign[reference] = own }
+            if own != reference {
+                head.foreign[reference] = own
+                head.reserve(reference)
+            }
         }
+        for reference in state.unknown.union(state.stored.keys) { head.reserve(reference) }
         state.report.series = head.liveCount
-        return (state.report, state.newest)
+        return (state.report, state.newest, state.failure)
+    }
+
+    /// Reads a file of the log; one that cannot be read is told, and the others count all the same. It stays, for the
+    /// next start.
+    private func take(_ path: String, into head: inout Head, _ oldest: Int64, _ state: inout State) {
+        do throws(FileError) { try read(path, into: &head, oldest, &state) } catch {
+            state.failure = state.failure ?? error
+            if !state.isLate { state.newest[state.segment] = .max }
+        }
     }
 
     private func remove(_ path: String) throws(FileError) {
@@ -187,6 +208,7 @@ struct LogReplay {
                 // What is not known cannot be written to a block: the segment stays as long as it can matter.
                 newest = max(newest, time)
                 state.report.unknownReferences += 1
+                if state.unknown.count < 1_000_000 { state.unknown.insert(reference) }
                 continue
             }
             if state.isLate, time <= head.series[slot].lastTime || time < head.minimumTime {
@@ -213,6 +235,7 @@ struct LogReplay {
                 continue
             }
             head.bury(first...last, of: slot)
+            state.newest[state.segment] = max(state.newest[state.segment] ?? .min, last)
             state.report.tombstones += 1
         }
     }
