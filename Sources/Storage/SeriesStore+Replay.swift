@@ -42,7 +42,7 @@ extension SeriesStore {
             let (stored, repairs) = try loadChunks(oldest: oldest)
             let replay = LogReplay(
                 directory: "\(directory)/wal", files: files, through: firstSegment - 1, stored: stored,
-                lateDirectory: "\(directory)/wbl")
+                lateDirectory: "\(directory)/wbl", lateThrough: lastLateSegment)
             let (report, newest, failure) = try older.head.withLock { (head) throws(FileError) in
                 head.lateWindow = settings.lateWindow
                 head.refuse(before: cut)
@@ -64,16 +64,18 @@ extension SeriesStore {
             progress.withLock { $0.failure = "\(error.path): \(error.reason)" }
         }
         // Under the log's lock: nobody may append by a reference before the log knows it.
+        var taken = SampleBatch(timestamp: Timestamp(milliseconds: 0))
         let late = log.withLock { log in
             head.withLock { head in
                 older.head.withLock { replayed in
-                    let late = replayed.absorb(&head)
+                    let late = replayed.absorb(&head, late: &taken)
                     log.pending += replayed.takeUnlogged()
                     swap(&head, &replayed)
                     return late
                 }
             }
         }
+        if taken.count > 0 { _ = logLate(taken) }
         head.withLock { $0.keepForReaders(older) }
         exemplarRing.withLock { ring in
             exemplars.take(ring)
@@ -111,8 +113,9 @@ extension Head: @unchecked Sendable {}
 
 extension Head {
     /// Takes over everything of a head that was filled beside this one. Its references stay good: they are known as
-    /// aliases from then on. Answers how many of its samples are not newer than what is here.
-    mutating func absorb(_ other: inout Head) -> Int {
+    /// aliases from then on. Answers how many of its samples are not newer than what is here; those that are not too
+    /// old for it are late ones from then on, and are told so that they are logged as such.
+    mutating func absorb(_ other: inout Head, late accepted: inout SampleBatch) -> Int {
         var late = 0
         var table: [(generation: UInt32, reference: SeriesReference)] = Array(
             repeating: (0, 0), count: other.series.count)
@@ -132,7 +135,14 @@ extension Head {
             // Its chunks are in memory: chunks are stored once the log has been read.
             columns.add(all, after: .min, through: .max, directory: "", [:]) { _ in }
             for (time, value) in zip(columns.times, columns.values) {
-                if !replay(Head.slot(reference), time, value) { late += 1 }
+                guard !replay(Head.slot(reference), time, value) else { continue }
+                if time >= earliestLate, time != series[Head.slot(reference)].lastTime,
+                    enterLate(Head.slot(reference), time, value)
+                {
+                    accepted.append(reference, value, at: time)
+                } else {
+                    late += 1
+                }
             }
         }
         take(aliases: table, from: other)

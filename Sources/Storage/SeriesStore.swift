@@ -54,6 +54,8 @@ public final class SeriesStore: Sendable {
     let progress: Mutex<ReplayProgress>
     /// The first segment that this run writes.
     let firstSegment: Int
+    /// The last segment of the log of late samples that an earlier run wrote.
+    let lastLateSegment: Int
 
     /// Opens the store in `directory`, made when missing. It takes samples at once, and knows those of earlier runs
     /// after `replayLog`.
@@ -73,6 +75,7 @@ public final class SeriesStore: Sendable {
             let segments = try LogReplay.segments(in: wal, files)
             let late = try files.attributes(of: wbl) == nil ? [] : LogReplay.segments(in: wbl, files)
             firstSegment = (segments.last ?? -1) + 1
+            lastLateSegment = late.last ?? -1
             progress = Mutex(ReplayProgress(first: segments.first ?? 0, last: segments.last ?? 0))
             chunkFiles = try HeadChunkFiles(directory: "\(directory)/chunks_head", files: files)
             try shelf.open()
@@ -83,8 +86,10 @@ public final class SeriesStore: Sendable {
         } catch {
             throw error.operation == "lock" && error.code == 0 ? .locked(directory: directory) : .file(error)
         }
-        var fresh = Head(asBeside: true)
+        var fresh = Head(asBesideOfRun: firstSegment)
         fresh.lateWindow = settings.lateWindow
+        // What would be let go at once is not taken.
+        _ = fresh.forget(before: clock.now().milliseconds - settings.retention)
         // What is in blocks is not to be written a second time.
         if let cut = shelf.headCut { fresh.refuse(before: cut) }
         head = Mutex(fresh)

@@ -71,6 +71,8 @@ private final class StorageWorld {
     /// The newest moment that anything was stored at.
     private var newest = Int64.min / 2
     private var hasTrouble = false
+    /// Late samples that were taken before the log was read: which of them are late is known, and logged, thereafter.
+    private var besideLate: [(number: Int, time: Int64)] = []
     private static let hour: Int64 = 3_600_000
 
     init(seed: UInt64) {
@@ -107,6 +109,11 @@ private final class StorageWorld {
             try step()
             if files.hasCrashed { restart(losesPower: pick(4) == 0) }
             if !hasTrouble { try check() }
+            if environment["VEDETTE_STEPS"] != nil {
+                trace = [trace.last ?? ""]
+                dump(Int(environment["VEDETTE_STEPS"] ?? "") ?? 0, 0)
+                print("STEP", trace)
+            }
         }
         settle()
         restart(losesPower: false)
@@ -183,9 +190,11 @@ private final class StorageWorld {
         var batch = SampleBatch(timestamp: Timestamp(milliseconds: time))
         if pick(2) == 0 { batch.append(reference, value) } else { batch.append(reference, value, at: time) }
         let outcome = store.append(batch)
+        if environment["VEDETTE_WAL"] != nil { print("APPEND", number, time, outcome, store.replay.state) }
         guard outcome.stored == 1 else {
             // What was too old may be found after a restart: the log has it, and what it was too old for was not done.
-            if files.hasCrashed || outcome.outOfBounds == 1 && time <= now {
+            let hasUnlogged = model[labels(number)]?.values.contains(where: \.isUnlogged) ?? false
+            if files.hasCrashed || hasUnlogged || outcome.outOfBounds == 1 && time <= now {
                 note(number, time, value, isCertain: false, isLogged: false)
             }
             return
@@ -202,7 +211,7 @@ private final class StorageWorld {
             return
         }
         here.values.insert(bits)
-        here.isCertain = here.isCertain || isCertain
+        if isCertain, !here.isCertain { (here.isCertain, here.isUnlogged, here.isSynced) = (true, !isLogged, false) }
         if isLogged { here.isUnlogged = false }
         model[labels(number)]?[time] = here
     }
@@ -350,6 +359,7 @@ private final class StorageWorld {
             do {
                 let fresh = try SeriesStore(directory: "d", settings: settings, files: files, clock: clock)
                 store = fresh
+                besideLate = []
                 if !files.hasCrashed, pick(3) == 0 { scrapeBeside() }
                 fresh.replayLog()
                 guard files.hasCrashed else {
@@ -362,6 +372,7 @@ private final class StorageWorld {
                 guard files.hasCrashed else { return fail("does not open: \(error)") }
             }
             trace.append("crash in opening")
+            for (number, time) in besideLate { model[labels(number)]?[time]?.isCertain = false }
             store = nil
             files = files.afterKill()
             change { if $0.isUnlogged { $0.isCertain = false } }
@@ -375,7 +386,13 @@ private final class StorageWorld {
         for _ in 0..<1 + pick(3) {
             clock.go(1 + pick(Int64(600_000)))
             trace.append("beside@\(now)")
-            for number in 0..<6 where pick(3) != 0 && !files.hasCrashed { append(number, now, value()) }
+            for number in 0..<6 where pick(3) != 0 && !files.hasCrashed {
+                // Late ones are sorted in once it is read, where they are taken at all.
+                let isLate = settings.lateWindow > 0 && pick(4) == 0
+                let time = isLate ? now - pick(settings.lateWindow / 2) : now
+                append(number, time, value())
+                if isLate { besideLate.append((number, time)) }
+            }
         }
     }
 

@@ -135,7 +135,8 @@ struct BlockMeta: Hashable {
             throw BlockDefect(file, "version \(version) is not known; a newer version of its writer reads it")
         }
         guard let ulid = json["ulid"]?.string.flatMap(ULID.init), let minTime = integer(json["minTime"]),
-            let maxTime = integer(json["maxTime"]), minTime <= maxTime
+            let maxTime = integer(json["maxTime"]), minTime <= maxTime, Head.times.contains(minTime),
+            Head.times.contains(maxTime)
         else { throw BlockDefect(file, "does not tell ulid, minTime and maxTime") }
         self.init(ulid: ulid, minTime: minTime, maxTime: maxTime)
         func count(_ name: String) -> Int { integer(json["stats"]?[name]).flatMap(Int.init(exactly:)) ?? 0 }

@@ -64,7 +64,9 @@ struct Head: ~Copyable {
     private var reserved: [UInt32: UInt32] = [:]
     /// A head out of use whose chunks are still being read.
     private var retired: ReplayedHead?
-    private let isBeside: Bool
+    /// The first generation but one of a head that is filled beside another one; 0: it is not.
+    private let besideGeneration: UInt32
+    private var isBeside: Bool { besideGeneration > 0 }
     /// Samples that came after newer ones, by slot.
     private(set) var late: [UInt32: LateSamples] = [:]
     /// Those of them that are being written to blocks: what comes meanwhile is not lost with them.
@@ -78,9 +80,12 @@ struct Head: ~Copyable {
     /// bytes, of which four tell the slot and one bit the head.
     static let lastGeneration: UInt32 = 127
 
-    /// An empty head. What is filled beside another one, to be absorbed by it, counts its generations from 128, so that
-    /// its references are known wherever they are kept.
-    init(asBeside isBeside: Bool = false) { self.isBeside = isBeside }
+    /// An empty head. What is filled beside another one, to be absorbed by it, counts its generations from 128 or more,
+    /// so that its references are known wherever they are kept: each run from another one, since the log of late samples
+    /// is read when the series of all runs are known.
+    init(asBesideOfRun run: Int? = nil) {
+        besideGeneration = run.map { Head.lastGeneration + 1 + UInt32($0 % 120) } ?? 0
+    }
 
     /// Whether a reference is of a head that was filled beside another one.
     static func isBeside(_ reference: SeriesReference) -> Bool { reference >> 32 > lastGeneration }
@@ -133,8 +138,7 @@ struct Head: ~Copyable {
         }
         var entry = HeadSeries()
         entry.generation =
-            wanted.map { UInt32($0 >> 32) } ?? max(series[Int(slot)].generation, isBeside ? Head.lastGeneration + 1 : 0)
-            + 1
+            wanted.map { UInt32($0 >> 32) } ?? max(series[Int(slot)].generation, besideGeneration) + 1
         entry.isLive = true
         entry.labelOffset = UInt32(labelPairs.count)
         entry.labelCount = UInt16(labels.count)
@@ -259,8 +263,11 @@ struct Head: ~Copyable {
         }
     }
 
+    /// Times that are counted with and told in a block's `meta.json`: 285,000 years either way.
+    static let times: ClosedRange<Int64> = -(1 << 53)...1 << 53
+
     /// Before this samples are too old even for the late; the greatest number while none are taken.
-    private var earliestLate: Int64 {
+    var earliestLate: Int64 {
         lateWindow > 0 && maximumTime > .min + lateWindow ? maximumTime - lateWindow : .max
     }
 
@@ -396,38 +403,32 @@ struct Head: ~Copyable {
         unstored.insert(contentsOf: chunks.map { (UInt32(Head.slot($0.reference)), $0.node) }, at: 0)
     }
 
-    /// Gives a series that the log has just named the chunks that an earlier run stored, and what is behind them. Under
-    /// another reference samples of it may be here already, or later chunks.
+    /// Gives a series that the log has just named the chunks that an earlier run stored under that reference. Under
+    /// another one there may be chunks of it already, before, between or behind these, and samples from the log.
     mutating func attach(_ chunks: [ClosedChunk], lastValue: Double, to slot: Int) {
         guard let first = chunks.first, let last = chunks.last else { return }
-        let open = series[slot].open
-        if series[slot].firstClosed == 0, !open.isEmpty, first.firstTime <= open.firstTime, last.lastTime >= open.lastTime {
-            // The chunks hold what was read of the log so far.
-            series[slot].open.discard(&arena)
-            series[slot].open = OpenChunk()
+        let (open, numbers) = (series[slot].open, chunkNumbers(of: slot))
+        let own = numbers.map { nodes[Int($0 - 1)].chunk }
+        let read = own.filter { !$0.isStored }
+        if let begin = read.first?.firstTime ?? (open.isEmpty ? nil : open.firstTime) {
+            // What was read of the log is in these chunks; otherwise what they hold is read from the log too.
+            guard first.firstTime <= begin, last.lastTime >= open.lastTime else { return }
         }
-        let later = series[slot].open.isEmpty ? chunkNumbers(of: slot) : []
-        if let start = later.first, nodes[Int(start - 1)].chunk.firstTime > last.lastTime {
-            let (next, end, lastTime, value) = (
-                start, series[slot].lastClosed, series[slot].lastTime, series[slot].lastValue
-            )
-            (series[slot].firstClosed, series[slot].lastClosed) = (0, 0)
-            series[slot].open = OpenChunk()
-            attachInOrder(chunks, lastValue: lastValue, to: slot)
-            nodes[Int(series[slot].lastClosed - 1)].next = next
-            series[slot].lastClosed = end
-            series[slot].open.goOn(after: lastTime, value)
-            return
+        for (number, chunk) in zip(numbers, own) {
+            discard(chunk)
+            nodes[Int(number - 1)].next = freeNode
+            freeNode = number
         }
-        attachInOrder(chunks, lastValue: lastValue, to: slot)
-    }
-
-    private mutating func attachInOrder(_ chunks: [ClosedChunk], lastValue: Double, to slot: Int) {
-        for chunk in chunks where chunk.lastTime > series[slot].lastTime {
+        chunkCount -= numbers.count
+        series[slot].open.discard(&arena)
+        series[slot].open = OpenChunk()
+        (series[slot].firstClosed, series[slot].lastClosed) = (0, 0)
+        for chunk in (own.filter(\.isStored) + chunks).sorted(by: { $0.firstTime < $1.firstTime }) {
+            guard chunk.lastTime > series[slot].lastTime else { continue }
             // A part of it is here: the rest of it comes from the log, and so must all that is behind it.
             guard chunk.firstTime > series[slot].lastTime else { return }
             append(chunk, to: slot)
-            series[slot].open.goOn(after: chunk.lastTime, lastValue)
+            series[slot].open.goOn(after: chunk.lastTime, chunk.lastTime == last.lastTime ? lastValue : open.lastValue)
             if chunk.lastTime > maximumTime { maximumTime = chunk.lastTime }
         }
     }
@@ -615,7 +616,10 @@ struct Head: ~Copyable {
                 series[slot].isFresh = false
             }
         }
-        deleted.forget(before: time)
+        for slot in deleted.slots {
+            // A chunk that reaches beyond `time` is here, with what was deleted of it.
+            deleted.forget(before: min(time, firstTime(of: Int(slot)) ?? time), of: slot)
+        }
         if !gone.isEmpty {
             index.remove(gone)
             liveCount -= gone.count

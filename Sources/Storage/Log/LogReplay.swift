@@ -38,6 +38,8 @@ struct LogReplay {
     var stored: [SeriesReference: HeadChunkFiles.Stored] = [:]
     /// The folder of the log of late samples.
     var lateDirectory: String?
+    /// The last segment of it to read.
+    var lateThrough = Int.max
 
     /// What is known while it is read.
     private struct State {
@@ -81,7 +83,7 @@ struct LogReplay {
         }
         if let lateDirectory, try files.attributes(of: lateDirectory) != nil {
             state.isLate = true
-            for number in try LogReplay.segments(in: lateDirectory, files) {
+            for number in try LogReplay.segments(in: lateDirectory, files) where number <= lateThrough {
                 take("\(lateDirectory)/\(LogFormat.segmentName(number))", into: &head, .min, &state)
             }
         }
@@ -124,6 +126,12 @@ struct LogReplay {
         var reader = LogReader(bytes)
         while let record = reader.next() { apply(record, to: &head, oldest, &state) }
         guard let tear = reader.tear else { return }
+        guard !tear.isForeign else {
+            state.report.repairs.append(
+                "\(path): \(tear.reason), at byte \(tear.offset); let Prometheus write it with Snappy, its default")
+            if !state.isLate { state.newest[state.segment] = .max }
+            return
+        }
         let lost = bytes.count - tear.offset
         state.report.repairs.append("\(path): \(tear.reason) at byte \(tear.offset); \(lost) bytes cut away")
         let file = try files.open(path, .readWrite)
@@ -203,6 +211,10 @@ struct LogReplay {
             guard !decoder.isBroken else {
                 state.report.skippedRecords += 1
                 return
+            }
+            guard Head.times.contains(time) else {
+                state.report.staleSamples += 1
+                continue
             }
             guard let slot = state.known[reference] else {
                 // What is not known cannot be written to a block: the segment stays as long as it can matter.
