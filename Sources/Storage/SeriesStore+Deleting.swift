@@ -42,9 +42,9 @@ extension SeriesStore {
                     head.lateSlots(matchers, from: range.from, through: range.through)
                 )
             }
-            guard !stones.isEmpty || !late.isEmpty else { return 0 }
+            guard !stones.isEmpty || !late.isEmpty || log.hasStaleLate else { return 0 }
             guard writePending(&log) else { throw .logRefused }
-            if !late.isEmpty {
+            if !late.isEmpty || log.hasStaleLate {
                 head.withLock { head in
                     for slot in late { head.removeLate(after: range.from - 1, through: range.through, of: slot) }
                 }
@@ -54,7 +54,7 @@ extension SeriesStore {
             let isLogged = attempt(&log) { (log) throws(FileError) in
                 try SeriesStore.writeTombstones(stones, to: &log.writer, record: &log.record)
                 // The segment stays as long as what was deleted: files of chunks still hold it.
-                log.note(stones.map(\.range.upperBound).max() ?? .min, in: log.writer.segment)
+                log.note(Head.rangeEnd(of: stones.map(\.range.upperBound).max() ?? .min), in: log.writer.segment)
             }
             guard isLogged else { throw .logRefused }
             head.withLock { head in for stone in stones { head.bury(stone) } }

@@ -128,7 +128,8 @@ extension SeriesStore {
         }
         do throws(FileError) {
             try log.withLock { (log) throws(FileError) in
-                if log.lateSegment >= 0 { try rewriteLate(&log) }
+                log.hasStaleLate = log.lateSegment >= 0
+                if log.hasStaleLate { try rewriteLate(&log) }
             }
             try chunkFiles.forget(before: range.upperBound)
         } catch {
@@ -236,6 +237,7 @@ extension SeriesStore {
 
     /// Begins the late samples' log anew with those that are not in blocks yet.
     func rewriteLate(_ log: inout LogState) throws(FileError) {
+        log.hasStaleLate = true
         try beginLateLog(&log)
         let kept = head.withLock { head -> [(SeriesReference, LateSamples)] in
             Set(head.late.keys).union(head.sealedLate.keys).compactMap { slot in
@@ -253,6 +255,7 @@ extension SeriesStore {
         for number in try LogReplay.segments(in: wbl, files) where number < log.lateSegment {
             try files.removeTree("\(wbl)/\(LogFormat.segmentName(number))")
         }
+        log.hasStaleLate = false
     }
 
     /// Tells of a block that could not be written or read.

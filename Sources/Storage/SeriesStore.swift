@@ -24,6 +24,8 @@ public final class SeriesStore: Sendable {
         /// The log of late samples, once there are any, and its last segment.
         var late: LogWriter?
         var lateSegment = -1
+        /// Whether that log may have segments with samples that are in blocks, or were deleted.
+        var hasStaleLate = false
 
         init(writer: consuming LogWriter, lateSegment: Int) {
             self.writer = writer
@@ -101,18 +103,26 @@ public final class SeriesStore: Sendable {
     /// Syncs the log to the disk: call it every `syncInterval`. Whether all that was written is there now.
     @discardableResult
     public func synchronizeLog() -> Bool {
-        let lateFile = log.withLock { $0.late?.currentFile }
+        let (earlier, late, lateFile) = log.withLock { log in
+            // A statement each: the writers are not to be copied.
+            (log.writer.unsynced, log.late?.unsynced ?? [], log.late?.currentFile)
+        }
         let work = log.withLock { log -> (file: any File, size: Int, segment: Int)? in
             let (size, segment) = (log.writer.segmentSize, log.writer.segment)
-            return (segment, size) == (log.syncedSegment, log.syncedSize)
+            return (segment, size) == (log.syncedSegment, log.syncedSize) && earlier.isEmpty && late.isEmpty
                 ? nil : (log.writer.currentFile, size, segment)
         }
         guard let work else { return true }
         let started = clock.uptimeNanoseconds()
         do throws(FileError) {
+            for file in earlier + late { try file.synchronize() }
             try work.file.synchronize()
             try lateFile?.synchronize()
-            log.withLock { ($0.syncedSize, $0.syncedSegment) = (work.size, work.segment) }
+            log.withLock { log in
+                (log.syncedSize, log.syncedSegment) = (work.size, work.segment)
+                log.writer.didSynchronize(earlier.count)
+                log.late?.didSynchronize(late.count)
+            }
             figures.syncNanoseconds.add(Int(clock.uptimeNanoseconds() - started))
             figures.syncs.add()
             return true

@@ -43,7 +43,10 @@ import Testing
         disk.setFailure { operation, path in operation == "rename" && path.hasSuffix(BlockFormat.unfinished) ? 28 : nil }
         store.maintain()
         store.maintain()
-        #expect(try BlockTests.all(try open(disk.afterKill())) == expected)
+        // The files of chunks are not synced: the log has to do.
+        let left = disk.afterKill()
+        for name in try left.list("d/chunks_head") { try left.remove("d/chunks_head/\(name)") }
+        #expect(try BlockTests.all(try open(left)) == expected)
     }
 
     @Test("a segment that cannot be read is told and stays; the others, and chunks, are read", arguments: [

@@ -71,6 +71,8 @@ private final class StorageWorld {
     /// The newest moment that anything was stored at.
     private var newest = Int64.min / 2
     private var hasTrouble = false
+    /// What was refused for the sake of samples that a loss of power may take: the log has it too.
+    private var refused: [(number: Int, time: Int64, value: Double)] = []
     /// Late samples that were taken before the log was read: which of them are late is known, and logged, thereafter.
     private var besideLate: [(number: Int, time: Int64)] = []
     private static let hour: Int64 = 3_600_000
@@ -193,6 +195,7 @@ private final class StorageWorld {
         if environment["VEDETTE_WAL"] != nil { print("APPEND", number, time, outcome, store.replay.state) }
         guard outcome.stored == 1 else {
             // What was too old may be found after a restart: the log has it, and what it was too old for was not done.
+            refused.append((number, time, value))
             let hasUnlogged = model[labels(number)]?.values.contains(where: \.isUnlogged) ?? false
             if files.hasCrashed || hasUnlogged || outcome.outOfBounds == 1 && time <= now {
                 note(number, time, value, isCertain: false, isLogged: false)
@@ -347,6 +350,9 @@ private final class StorageWorld {
         files = losesPower ? files.afterPowerLoss(random: &random) : files.afterKill()
         change { one in
             if one.isUnlogged || losesPower && !one.isSynced { one.isCertain = false }
+        }
+        if losesPower {
+            for (number, time, value) in refused { note(number, time, value, isCertain: false, isLogged: false) }
         }
         if pick(6) == 0 { clock.go(-pick(Int64(3_000_000))) }
         if pick(3) == 0 { clock.go(pick(Int64(2 * StorageWorld.hour))) }

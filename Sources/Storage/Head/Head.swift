@@ -335,6 +335,12 @@ struct Head: ~Copyable {
     /// Chunks do not cross two-hour bounds, where blocks will be cut.
     static let rangeLength: Int64 = 2 * 3_600_000
 
+    /// The last moment of the two hours that a time lies in: its chunk goes no sooner than that is let go.
+    static func rangeEnd(of time: Int64) -> Int64 {
+        guard times.contains(time) else { return time }
+        return (time.flooringDivision(by: rangeLength) + 1) * rangeLength - 1
+    }
+
     private mutating func closeChunk(of slot: Int) {
         append(series[slot].open.close(&arena), to: slot)
         unstored.append((UInt32(slot), series[slot].lastClosed))

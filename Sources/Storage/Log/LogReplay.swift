@@ -223,7 +223,8 @@ struct LogReplay {
                 if state.unknown.count < 1_000_000 { state.unknown.insert(reference) }
                 continue
             }
-            if state.isLate, time <= head.series[slot].lastTime || time < head.minimumTime {
+            // Late it stays, though after a loss of power nothing newer may be there: its log alone has it.
+            if state.isLate {
                 if head.enterLate(slot, time, value) { state.report.lateSamples += 1 }
                 continue
             }
@@ -247,7 +248,7 @@ struct LogReplay {
                 continue
             }
             head.bury(first...last, of: slot)
-            state.newest[state.segment] = max(state.newest[state.segment] ?? .min, last)
+            state.newest[state.segment] = max(state.newest[state.segment] ?? .min, Head.rangeEnd(of: last))
             state.report.tombstones += 1
         }
     }
