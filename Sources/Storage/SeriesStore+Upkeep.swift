@@ -129,7 +129,8 @@ extension SeriesStore {
         do throws(FileError) {
             try log.withLock { (log) throws(FileError) in
                 log.hasStaleLate = log.lateSegment >= 0
-                if log.hasStaleLate { try rewriteLate(&log) }
+                // Not under references that the log does not have yet.
+                if log.hasStaleLate, writePending(&log) { try rewriteLate(&log) }
             }
             try chunkFiles.forget(before: range.upperBound)
         } catch {

@@ -211,6 +211,29 @@ import Testing
         #expect(try BlockTests.all(try open(disk.afterKill())) == expected)
     }
 
+    @Test("late samples are not logged anew under a reference that the log does not have") func lateReference() throws {
+        let files = MemoryFiles()
+        var expected: Samples = [:]
+        do {
+            let store = try open(files)
+            fill(store, 0..<3.2, maintains: false, &expected)
+        }
+        let disk = files.afterKill()
+        var settings = StorageSettings()
+        settings.lateWindow = 7_200_000
+        let clock = BlockTests.clock(at: start + 3 * RecoveryTests.hour)
+        let store = try SeriesStore(directory: "d", settings: settings, files: disk, clock: clock)
+        var batch = SampleBatch(timestamp: clock.now())
+        let reference = try #require(store.reference(of: BlockTests.labels(9)))
+        for time in [clock.now().milliseconds, start + 8_000_000] { batch.append(reference, 9, at: time) }
+        #expect(store.append(batch).stored == 2)
+        store.replayLog()
+        store.maintain()
+        #expect(store.shelf.blocks.count == 1)
+        for time in batch.timestamps { expected[BlockTests.labels(9), default: [:]][time] = 9 }
+        #expect(try BlockTests.all(try open(disk.afterKill())) == expected)
+    }
+
     // MARK: Deletions
 
     @Test("what was deleted of a block that is not there any more does not come back from the log") func emptyBlock() throws

@@ -111,11 +111,6 @@ private final class StorageWorld {
             try step()
             if files.hasCrashed { restart(losesPower: pick(4) == 0) }
             if !hasTrouble { try check() }
-            if environment["VEDETTE_STEPS"] != nil {
-                trace = [trace.last ?? ""]
-                dump(Int(environment["VEDETTE_STEPS"] ?? "") ?? 0, 0)
-                print("STEP", trace)
-            }
         }
         settle()
         restart(losesPower: false)
@@ -192,7 +187,6 @@ private final class StorageWorld {
         var batch = SampleBatch(timestamp: Timestamp(milliseconds: time))
         if pick(2) == 0 { batch.append(reference, value) } else { batch.append(reference, value, at: time) }
         let outcome = store.append(batch)
-        if environment["VEDETTE_WAL"] != nil { print("APPEND", number, time, outcome, store.replay.state) }
         guard outcome.stored == 1 else {
             // What was too old may be found after a restart: the log has it, and what it was too old for was not done.
             refused.append((number, time, value))
@@ -432,7 +426,6 @@ private final class StorageWorld {
         for (labels, samples) in found {
             for (time, bits) in samples {
                 guard let expected = model[labels]?[time] else {
-                    dump(Int(labels["number"]) ?? 0, time)
                     fail("\(what): \(labels) has a sample too many at \(time)")
                     return found
                 }
@@ -442,7 +435,6 @@ private final class StorageWorld {
         for (labels, samples) in model {
             let there = Set((found[labels] ?? []).map(\.time))
             for (time, expected) in samples where expected.isCertain && !there.contains(time) {
-                dump(Int(labels["number"]) ?? 0, time)
                 fail("\(what): \(labels) has no sample at \(time), now \(now)")
                 return found
             }
@@ -484,39 +476,5 @@ private final class StorageWorld {
         let values = try store.labelValues(
             "number", [matchers], from: Timestamp(milliseconds: from), through: Timestamp(milliseconds: through))
         if Set(values) != Set(listed.map { $0["number"] }) { fail("values \(values) of \(listed)") }
-    }
-}
-extension StorageWorld {
-    func dump(_ number: Int, _ time: Int64) {
-        guard let store else { return }
-        for block in store.shelf.blocks {
-            let index = try? block.index
-            try? index?.eachSeries((try? index?.everything()) ?? [], from: .min, through: .max) { id, labels, chunks in
-                if labels == self.labels(number) { trace.append("BLOCK \(block.meta.ulid.text) \(block.meta.minTime) \(block.meta.maxTime) L\(block.meta.level) ooo \(block.meta.isOutOfOrder) cut \(block.meta.headCut ?? 0) \(chunks.map { ($0.firstTime, $0.lastTime) }) \(block.tombstones[id] ?? [])") }
-                return true
-            }
-        }
-        let hash = SeriesIndex.hash(labels(number))
-        store.head.withLock { head in
-            if let reference = head.find(labels(number), hash: hash) {
-                let slot = Head.slot(reference)
-                let all = head.part(slot, after: .min, through: .max, reading: .all)
-                trace.append("HEAD \(reference) closed \(all?.closed.map { ($0.firstTime, $0.lastTime, $0.storedPlace as Any) } as Any) open \(head.series[slot].open.firstTime) \(head.series[slot].lastTime) \(all?.openCount as Any) deleted \(head.deleted[slot]) late \(all?.late?.times as Any)")
-            }
-            trace.append("minimum \(head.minimumTime)")
-        }
-        trace.append("\(store.replay)")
-        for name in (try? files.list("d/wal")) ?? [] where name.count == 8 && environment["VEDETTE_WAL"] != nil {
-            var reader = LogReader((try? files.contents(of: "d/wal/\(name)")) ?? [])
-            while let record = reader.next() {
-                if let content = LogRecord.Content(record) {
-                    switch content {
-                    case .series(let s): trace.append("W\(name) S \(s.filter { $0.labels == labels(number) }.map(\.reference))")
-                    case .samples(let s): trace.append("W\(name) \(s.references) \(s.times)")
-                    default: break
-                    }
-                } else { trace.append("W\(name) other \(record)") }
-            }
-        }
     }
 }

@@ -247,7 +247,9 @@ struct LogReplay {
                 state.report.unknownReferences += 1
                 continue
             }
-            head.bury(first...last, of: slot)
+            // After a loss of power some of what was deleted may be missing; what comes in its place is not deleted.
+            let end = min(last, head.series[slot].lastTime)
+            if first <= end { head.bury(first...end, of: slot) }
             state.newest[state.segment] = max(state.newest[state.segment] ?? .min, Head.rangeEnd(of: last))
             state.report.tombstones += 1
         }
