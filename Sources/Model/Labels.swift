@@ -26,9 +26,12 @@ public struct Labels: Hashable, Sendable {
 
     /// Takes labels in any order; empty values are dropped, and of a repeated name the last one counts.
     public init(_ labels: some Sequence<Label>) {
-        var unique: [String: String] = [:]
-        for label in labels { unique[label.name] = label.value }
-        self.init(unique)
+        let labels = Array(labels)
+        if labels.isOrdered {
+            self.init(sortedUnique: labels)
+        } else {
+            self.init(Dictionary(labels.lazy.map { ($0.name, $0.value) }) { $1 })
+        }
     }
 
     /// Takes name-value pairs; empty values are dropped.
@@ -39,8 +42,7 @@ public struct Labels: Hashable, Sendable {
 
     /// Takes labels that are sorted, unique and without empty values already. Cost: a check in debug builds only.
     public init(sortedUnique labels: [Label]) {
-        assert(zip(labels, labels.dropFirst()).allSatisfy { $0.name.isBefore($1.name) })
-        assert(labels.allSatisfy { !$0.value.isEmpty })
+        assert(labels.isOrdered)
         sorted = labels
     }
 
@@ -119,6 +121,17 @@ public struct Labels: Hashable, Sendable {
 
     /// The fingerprint as Alertmanager prints it: 16 hexadecimal digits.
     public var fingerprintText: String { hexadecimal(fingerprint) }
+}
+
+extension [Label] {
+    /// Whether they are sorted by name, no name is there twice, and no value is empty.
+    fileprivate var isOrdered: Bool {
+        for index in indices
+        where self[index].value.isEmpty || index > 0 && !self[index - 1].name.isBefore(self[index].name) {
+            return false
+        }
+        return true
+    }
 }
 
 extension Labels: Comparable {

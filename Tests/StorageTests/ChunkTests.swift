@@ -92,8 +92,48 @@ import Testing
                 chunk.append(time, value, &arena)
             }
             let closed = chunk.close(&arena)
-            unsafe arena.give(closed.bytes.unsafelyUnwrapped, closed.sizeClass)
+            unsafe arena.give(closed.bytes.unsafelyUnwrapped)
         }
         #expect(arena.usedBytes == 0)
+    }
+
+    @Test("chunks that grow together leave nothing behind in the sizes that they grew out of")
+    func growTogether() {
+        var arena = ChunkArena()
+        var chunks = [OpenChunk](repeating: OpenChunk(), count: 5000)
+        for (time, value) in samples(seed: 1, count: 40) {
+            for index in chunks.indices { chunks[index].append(time, value, &arena) }
+        }
+        #expect(arena.reservedBytes < arena.usedBytes * 5 / 4)
+        for index in chunks.indices { chunks[index].discard(&arena) }
+        #expect(arena.usedBytes == 0)
+        #expect(arena.reservedBytes <= 2 << 20)
+    }
+
+    @Test("no two buffers of the arena overlap, whatever was taken and given back before")
+    func separateBuffers() {
+        for seed in UInt64(900)..<920 {
+            var random = SeededRandom(seed: seed)
+            var arena = ChunkArena()
+            var held: [(buffer: UnsafeMutableBufferPointer<UInt8>, mark: UInt8)] = unsafe []
+            for step in 0..<6000 {
+                let isGrowing = step / 1000 % 2 == 0
+                if unsafe Int.random(in: 0..<100, using: &random) < (isGrowing ? 70 : 30) || held.isEmpty {
+                    let classes = step < 3000 ? 4 : ChunkArena.sizes.count
+                    let sizeClass = Int.random(in: 0..<classes, using: &random)
+                    let buffer = unsafe UnsafeMutableBufferPointer(
+                        start: arena.take(UInt8(sizeClass)), count: ChunkArena.sizes[sizeClass])
+                    let mark = UInt8(truncatingIfNeeded: step)
+                    unsafe buffer.update(repeating: mark)
+                    unsafe held.append((buffer, mark))
+                } else {
+                    let (buffer, mark) = unsafe held.remove(at: Int.random(in: 0..<held.count, using: &random))
+                    #expect(unsafe buffer.allSatisfy { $0 == mark }, "seed \(seed)")
+                    unsafe arena.give(buffer.baseAddress!)
+                }
+            }
+            let size = unsafe held.reduce(0) { unsafe $0 + $1.buffer.count }
+            #expect(arena.usedBytes == size, "seed \(seed)")
+        }
     }
 }

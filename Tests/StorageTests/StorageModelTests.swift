@@ -92,7 +92,7 @@ private final class StorageWorld {
     }
 
     func fail(_ what: String) {
-        failures.append("\(what); \(trace.suffix(Int(environment["VEDETTE_TRACE"] ?? "") ?? 25).joined(separator: ", "))")
+        failures.append("\(what); \(trace.suffix(25).joined(separator: ", "))")
     }
 
     private func pick(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }

@@ -95,7 +95,7 @@ struct ColumnGatherer {
             guard !open.isEmpty else { return }
             let closed = open.close(&arena)
             chunks.append(closed.data)
-            if let bytes = unsafe closed.bytes { unsafe arena.give(bytes, closed.sizeClass) }
+            if let bytes = unsafe closed.bytes { unsafe arena.give(bytes) }
         }
         for (time, value) in zip(times, values) {
             if open.isFull

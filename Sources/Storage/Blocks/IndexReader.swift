@@ -244,13 +244,8 @@ final class IndexReader: Sendable {
                 few[Int(number)] = text
                 return text
             }
-            var isSorted = true
-            for _ in 0..<count {
-                let label = Label(try text(), try text())
-                isSorted = isSorted && !label.value.isEmpty && labels.last?.name.isBefore(label.name) ?? true
-                labels.append(label)
-            }
-            let series = isSorted ? Labels(sortedUnique: labels) : Labels(labels)
+            for _ in 0..<count { labels.append(Label(try text(), try text())) }
+            let series = Labels(labels)
             guard try body(id, series, chunks) else { return }
         }
     }

@@ -30,22 +30,24 @@
     /// Appends a sample later than the last.
     mutating func append(_ time: Int64, _ value: Double, _ arena: inout ChunkArena) {
         reserve(&arena)
+        if sampleCount == 0 { bitCount = 16 }
+        var bits = unsafe BitWriter(bytes.unsafelyUnwrapped, bitCount: Int(bitCount))
         switch sampleCount {
         case 0:
-            bitCount = 16
-            writeVarint(UInt64(bitPattern: (time << 1) ^ (time >> 63)))
-            write(value.bitPattern, 64)
+            bits.writeVarint(UInt64(bitPattern: (time << 1) ^ (time >> 63)))
+            bits.write(value.bitPattern, 64)
             firstTime = time
         case 1:
             lastDelta = time - lastTime
-            writeVarint(UInt64(bitPattern: lastDelta))
-            writeValue(value)
+            bits.writeVarint(UInt64(bitPattern: lastDelta))
+            writeValue(value, to: &bits)
         default:
             let delta = time - lastTime
-            writeDeltaOfDelta(delta - lastDelta)
+            bits.writeDeltaOfDelta(delta - lastDelta)
             lastDelta = delta
-            writeValue(value)
+            writeValue(value, to: &bits)
         }
+        bitCount = UInt16(bits.finish())
         sampleCount += 1
         lastTime = time
         lastValue = value
@@ -62,7 +64,7 @@
         if fit < sizeClass {
             let exact = unsafe arena.take(fit)
             unsafe exact.update(from: bytes, count: count)
-            unsafe arena.give(bytes, sizeClass)
+            unsafe arena.give(bytes)
             unsafe result = ClosedChunk(bytes: exact, byteCount: UInt16(count), sizeClass: fit)
         }
         result.sampleCount = sampleCount
@@ -78,7 +80,7 @@
 
     /// Gives the memory back without a chunk.
     mutating func discard(_ arena: inout ChunkArena) {
-        if let bytes = unsafe bytes { unsafe arena.give(bytes, sizeClass) }
+        if let bytes = unsafe bytes { unsafe arena.give(bytes) }
         unsafe self.bytes = nil
         sampleCount = 0
     }
@@ -94,12 +96,69 @@
         let larger = ChunkArena.sizeClass(for: needed)
         let fresh = unsafe arena.take(larger)
         unsafe fresh.update(from: old, count: byteCount)
-        unsafe arena.give(old, sizeClass)
+        unsafe arena.give(old)
         unsafe bytes = fresh
         sizeClass = larger
     }
 
-    private mutating func writeDeltaOfDelta(_ change: Int64) {
+    private mutating func writeValue(_ value: Double, to bits: inout BitWriter) {
+        let difference = value.bitPattern ^ lastValue.bitPattern
+        guard difference != 0 else { return bits.write(0, 1) }
+        let newLeading = UInt8(min(31, difference.leadingZeroBitCount))
+        let newTrailing = UInt8(difference.trailingZeroBitCount)
+        if leading != 0xFF, newLeading >= leading, newTrailing >= trailing {
+            let significant = 64 - Int(leading) - Int(trailing)
+            bits.write(0b10, 2)
+            return bits.write(difference >> UInt64(trailing), significant)
+        }
+        (leading, trailing) = (newLeading, newTrailing)
+        let significant = 64 - Int(leading) - Int(trailing)
+        bits.write(0b11 << 11 | UInt64(leading) << 6 | UInt64(significant & 63), 13)
+        bits.write(difference >> UInt64(trailing), significant)
+    }
+}
+
+/// Writes bits behind those that a buffer holds, the highest first. They gather in a word: memory is read once and
+/// written once for most samples. It needs `ChunkArena.slack` bytes of room behind the last.
+@safe private struct BitWriter {
+    private var next: UnsafeMutableRawPointer
+    private let start: UnsafeMutableRawPointer
+    /// What is not written yet, from the top.
+    private var word: UInt64
+    private var count: Int
+
+    init(_ bytes: UnsafeMutablePointer<UInt8>, bitCount: Int) {
+        unsafe start = UnsafeMutableRawPointer(bytes)
+        unsafe next = start + bitCount >> 3
+        count = bitCount & 7
+        unsafe word = count == 0 ? 0 : UInt64(next.load(as: UInt8.self)) << 56
+    }
+
+    /// Writes the low `width` bits, 1 to 64; those above them are 0.
+    @inline(__always)
+    mutating func write(_ value: UInt64, _ width: Int) {
+        let end = count &+ width
+        guard end >= 64 else {
+            word |= value << UInt64(truncatingIfNeeded: 64 &- end)
+            count = end
+            return
+        }
+        let over = end &- 64
+        word |= value &>> UInt64(truncatingIfNeeded: over)
+        unsafe next.storeBytes(of: word.bigEndian, as: UInt64.self)
+        unsafe next += 8
+        // Without a rest the shift is 64, which `<<` knows.
+        word = value << UInt64(truncatingIfNeeded: 64 &- over)
+        count = over
+    }
+
+    /// Writes what is left; how many bits the buffer holds now.
+    mutating func finish() -> Int {
+        unsafe next.storeBytes(of: word.bigEndian, as: UInt64.self)
+        return unsafe (next - start) * 8 + count
+    }
+
+    mutating func writeDeltaOfDelta(_ change: Int64) {
         switch change {
         case 0: write(0, 1)
         case -8191...8192: write(0b10 << 14 | UInt64(bitPattern: change) & 0x3FFF, 16)
@@ -111,42 +170,13 @@
         }
     }
 
-    private mutating func writeValue(_ value: Double) {
-        let difference = value.bitPattern ^ lastValue.bitPattern
-        guard difference != 0 else { return write(0, 1) }
-        let newLeading = UInt8(min(31, difference.leadingZeroBitCount))
-        let newTrailing = UInt8(difference.trailingZeroBitCount)
-        if leading != 0xFF, newLeading >= leading, newTrailing >= trailing {
-            let significant = 64 - Int(leading) - Int(trailing)
-            write(0b10, 2)
-            return write(difference >> UInt64(trailing), significant)
-        }
-        (leading, trailing) = (newLeading, newTrailing)
-        let significant = 64 - Int(leading) - Int(trailing)
-        write(0b11 << 11 | UInt64(leading) << 6 | UInt64(significant & 63), 13)
-        write(difference >> UInt64(trailing), significant)
-    }
-
-    private mutating func writeVarint(_ value: UInt64) {
+    mutating func writeVarint(_ value: UInt64) {
         var rest = value
         while rest >= 0x80 {
             write(rest & 0x7F | 0x80, 8)
             rest >>= 7
         }
         write(rest, 8)
-    }
-
-    /// Writes the low `count` bits, the highest first.
-    private mutating func write(_ value: UInt64, _ count: Int) {
-        if count > 56 {
-            write(value >> 32, count - 32)
-            return write(value & 0xFFFF_FFFF, 32)
-        }
-        let position = Int(bitCount)
-        // Safe: `reserve` left room for a whole sample, and the slack lets the last word reach past the capacity.
-        unsafe (UnsafeMutableRawPointer(bytes.unsafelyUnwrapped) + (position >> 3)).orBigEndian(
-            value << UInt64(64 - (position & 7) - count))
-        bitCount += UInt16(count)
     }
 }
 
@@ -189,11 +219,4 @@
     var storedPlace: UInt64? { isStored ? place : nil }
 
     func isSame(as other: ClosedChunk) -> Bool { place == other.place && sizeClass == other.sizeClass }
-}
-
-extension UnsafeMutableRawPointer {
-    fileprivate func orBigEndian(_ word: UInt64) {
-        let old = unsafe UInt64(bigEndian: loadUnaligned(as: UInt64.self))
-        unsafe storeBytes(of: (old | word).bigEndian, as: UInt64.self)
-    }
 }

@@ -51,6 +51,7 @@ struct Head: ~Copyable {
     private(set) var removedCount = 0
     private(set) var chunkCount = 0
     private(set) var maximumTime: Int64 = .min
+    private var lastRange: Range<Int64> = 0..<0
     /// Samples before this are refused: what was there has been let go, or is in blocks.
     var minimumTime: Int64 { max(forgotten, cut) }
     /// Samples before this were let go.
@@ -321,11 +322,7 @@ struct Head: ~Copyable {
     }
 
     private mutating func put(_ slot: Int, _ time: Int64, _ value: Double) {
-        let open = series[slot].open
-        if !open.isEmpty,
-            open.isFull
-                || time.flooringDivision(by: Head.rangeLength) != open.firstTime.flooringDivision(by: Head.rangeLength)
-        {
+        if !series[slot].open.isEmpty, series[slot].open.isFull || series[slot].open.firstTime < rangeStart(of: time) {
             closeChunk(of: slot)
         }
         series[slot].open.append(time, value, &arena)
@@ -339,6 +336,16 @@ struct Head: ~Copyable {
     static func rangeEnd(of time: Int64) -> Int64 {
         guard times.contains(time) else { return time }
         return (time.flooringDivision(by: rangeLength) + 1) * rangeLength - 1
+    }
+
+    /// Where the range of a time begins. Samples come in order mostly, and a division costs more than the rest.
+    private mutating func rangeStart(of time: Int64) -> Int64 {
+        if !lastRange.contains(time) {
+            let start = time.flooringDivision(by: Head.rangeLength) &* Head.rangeLength
+            let (end, isBeyond) = start.addingReportingOverflow(Head.rangeLength)
+            lastRange = start..<(isBeyond ? .max : end)
+        }
+        return lastRange.lowerBound
     }
 
     private mutating func closeChunk(of slot: Int) {
@@ -477,7 +484,7 @@ struct Head: ~Copyable {
         readers -= 1
         guard readers == 0 else { return }
         retired = nil
-        for chunk in garbage { if let bytes = unsafe chunk.bytes { unsafe arena.give(bytes, chunk.sizeClass) } }
+        for chunk in garbage { if let bytes = unsafe chunk.bytes { unsafe arena.give(bytes) } }
         garbage.removeAll()
     }
 
@@ -637,7 +644,7 @@ struct Head: ~Copyable {
 
     private mutating func discard(_ chunk: ClosedChunk) {
         guard let bytes = unsafe chunk.bytes else { return }
-        if readers > 0 { garbage.append(chunk) } else { unsafe arena.give(bytes, chunk.sizeClass) }
+        if readers > 0 { garbage.append(chunk) } else { unsafe arena.give(bytes) }
     }
 
     /// Rewrites the pairs of symbols without those of removed series.

@@ -45,7 +45,7 @@ struct LogReplay {
     private struct State {
         var report = ReplayReport()
         /// The slot that each of the log's references means.
-        var known: [UInt64: Int] = [:]
+        var known = KnownSeries()
         var exemplars: ExemplarRing
         var stored: [SeriesReference: HeadChunkFiles.Stored]
         /// The newest sample in each segment.
@@ -91,7 +91,7 @@ struct LogReplay {
             state.known[reference].map { $0 != slot } ?? false || state.unknown.contains(reference)
                 || state.stored[reference] != nil
         }
-        for (reference, slot) in state.known {
+        state.known.forEach { reference, slot in
             let own = Head.reference(UInt32(slot), head.series[slot].generation)
             if own != reference {
                 head.foreign[reference] = own
@@ -160,16 +160,18 @@ struct LogReplay {
                 return
             }
             let hash = SeriesIndex.hash(series)
-            if let same = head.find(series, hash: hash) {
-                state.known[reference] = Head.slot(same)
-            } else if Head.isPlausible(reference), isFree(reference, head) {
-                state.known[reference] = Head.slot(head.create(series, hash: hash, as: reference))
-            } else {
-                // Another writer numbers its series in its own way.
-                state.known[reference] = Head.slot(head.createUnlogged(series, hash: hash))
-            }
-            if let earlier = state.stored.removeValue(forKey: reference), let slot = state.known[reference] {
-                head.attach(earlier.chunks, lastValue: earlier.lastValue, to: slot)
+            let own =
+                if let same = head.find(series, hash: hash) {
+                    same
+                } else if Head.isPlausible(reference), isFree(reference, head) {
+                    head.create(series, hash: hash, as: reference)
+                } else {
+                    // Another writer numbers its series in its own way.
+                    head.createUnlogged(series, hash: hash)
+                }
+            state.known.enter(reference, slot: Head.slot(own))
+            if let earlier = state.stored.removeValue(forKey: reference) {
+                head.attach(earlier.chunks, lastValue: earlier.lastValue, to: Head.slot(own))
                 state.report.storedChunks += earlier.chunks.count
             }
         }
