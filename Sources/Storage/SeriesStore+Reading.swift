@@ -145,7 +145,8 @@ extension ColumnGatherer {
             if let place = chunk.storedPlace {
                 guard let file = files[Int(place >> 32)] else { continue }
                 let found: (bytes: [UInt8], data: Range<Int>)
-                do throws(BlockDefect) { found = try HeadChunkFiles.read(chunk, in: file, directory: directory) } catch {
+                do throws(BlockDefect) { found = try HeadChunkFiles.read(chunk, in: file, directory: directory) } catch
+                {
                     try broken(error)
                     continue
                 }
@@ -341,7 +342,9 @@ extension Head {
     func part(_ slot: Int, after: Int64, through: Int64, reading: Reading) -> HeadPart? {
         let entry = series[slot]
         let deleted = deleted[slot]
-        if reading == .newest, entry.lastTime <= through, !deleted.holds(entry.lastTime),
+        // What was let go is known by its time yet; its sample is in a block, or was deleted there.
+        if reading == .newest, !entry.open.isEmpty || entry.firstClosed != 0, entry.lastTime <= through,
+            !deleted.holds(entry.lastTime),
             !holdsLater(slot, after: entry.lastTime, through: through)
         {
             guard entry.lastTime > after else { return nil }

@@ -89,7 +89,8 @@ extension SeriesStore {
             guard head.maximumTime > .min + span, head.maximumTime - span > upkeep.cutThrough,
                 let first = head.bounds().times?.lowerBound, head.maximumTime - first > span
             else { return nil }
-            let start = first.flooringDivision(by: Head.rangeLength) * Head.rangeLength
+            // No range is cut twice, whatever the head has of its time.
+            let start = max(first.flooringDivision(by: Head.rangeLength) * Head.rangeLength, upkeep.cutThrough)
             return start..<start + Head.rangeLength
         }
     }

@@ -150,7 +150,8 @@ import Testing
         #expect(store.append(batch).stored == 0)
     }
 
-    @Test("the newest sample is a late one where what came in order is in blocks, or never was") func newestIsLate() throws
+    @Test("the newest sample is a late one where what came in order is in blocks, or never was") func newestIsLate()
+        throws
     {
         let store = try BlockTests.open(MemoryFiles(), BlockTests.clock(at: BlockTests.start)) {
             $0.lateWindow = 6 * 3_600_000

@@ -12,7 +12,8 @@ import Testing
     private let start = BlockTests.start
     private static let hour: Int64 = 3_600_000
 
-    private func open(_ files: MemoryFiles, _ change: (inout StorageSettings) -> Void = { _ in }) throws -> SeriesStore {
+    private func open(_ files: MemoryFiles, _ change: (inout StorageSettings) -> Void = { _ in }) throws -> SeriesStore
+    {
         try BlockTests.open(files, BlockTests.clock(at: start), change)
     }
 
@@ -40,7 +41,8 @@ import Testing
         let disk = files.afterKill()
         let store = try open(disk)
         fill(store, 1.9..<3.2, maintains: false, &expected)
-        disk.setFailure { operation, path in operation == "rename" && path.hasSuffix(BlockFormat.unfinished) ? 28 : nil }
+        disk.setFailure { operation, path in operation == "rename" && path.hasSuffix(BlockFormat.unfinished) ? 28 : nil
+        }
         store.maintain()
         store.maintain()
         // The files of chunks are not synced: the log has to do.
@@ -49,9 +51,11 @@ import Testing
         #expect(try BlockTests.all(try open(left)) == expected)
     }
 
-    @Test("a segment that cannot be read is told and stays; the others, and chunks, are read", arguments: [
-        "d/wal/00000000", "d/wal/00000001", "d/chunks_head/000001",
-    ])
+    @Test(
+        "a segment that cannot be read is told and stays; the others, and chunks, are read",
+        arguments: [
+            "d/wal/00000000", "d/wal/00000001", "d/chunks_head/000001",
+        ])
     func unreadable(path: String) throws {
         let files = MemoryFiles()
         var expected: Samples = [:]
@@ -67,9 +71,10 @@ import Testing
             #expect(told.contains { $0.hasPrefix(path) })
             let found = try BlockTests.all(store)
             let newest = start + Int64(2.3 * 3_600_000)
-            #expect(found.allSatisfy { labels, samples in
-                samples.filter { $0.key > newest } == expected[labels]?.filter { $0.key > newest }
-            })
+            #expect(
+                found.allSatisfy { labels, samples in
+                    samples.filter { $0.key > newest } == expected[labels]?.filter { $0.key > newest }
+                })
             #expect(found.count == 3 || path == "d/wal/00000000")
             store.maintain()
             store.maintain()
@@ -114,6 +119,38 @@ import Testing
         isFailing.withLock { $0 = false }
         clock.run(for: 2000)
         #expect(try late(2))
+    }
+
+    @Test("a sync that the disk refused when a segment ended is done with the next one", arguments: 1...5)
+    func earlierSegment(seed: UInt64) throws {
+        let files = MemoryFiles()
+        var expected: Samples = [:]
+        let store = try open(files)
+        fill(store, 0..<3.2, maintains: false, &expected)
+        files.setFailure { operation, path in operation == "sync" && path == "d/wal/00000000" ? 5 : nil }
+        store.maintain()
+        #expect(store.logEnd.segment == 1)
+        files.setFailure(nil)
+        fill(store, 3.2..<3.3, maintains: false, &expected)
+        #expect(store.synchronizeLog())
+        var random = SeededRandom(seed: seed)
+        #expect(try BlockTests.all(try open(files.afterPowerLoss(random: &random))) == expected)
+    }
+
+    @Test("files of chunks but the last are whole after a loss of power", arguments: 1...5)
+    func chunkFiles(seed: UInt64) throws {
+        let files = MemoryFiles()
+        var expected: Samples = [:]
+        let store = try open(files)
+        fill(store, 0..<4.9, &expected)
+        #expect(try files.list("d/chunks_head").count > 1)
+        var random = SeededRandom(seed: seed)
+        let left = files.afterPowerLoss(random: &random)
+        for name in try files.list("d/chunks_head").dropLast() {
+            #expect(
+                try left.contents(of: "d/chunks_head/\(name)") == files.contents(of: "d/chunks_head/\(name)"), "\(name)"
+            )
+        }
     }
 
     // MARK: References
@@ -166,7 +203,8 @@ import Testing
         }
     }
 
-    @Test("late samples of two runs that took them before they had read the log stay with their series") func lateBeside()
+    @Test("late samples of two runs that took them before they had read the log stay with their series")
+    func lateBeside()
         throws
     {
         let files = MemoryFiles()
@@ -191,7 +229,8 @@ import Testing
         #expect(try BlockTests.all(try open(disk)) == expected)
     }
 
-    @Test("samples taken before the log was read are late ones where it has newer ones") func lateWhileReading() throws {
+    @Test("samples taken before the log was read are late ones where it has newer ones") func lateWhileReading() throws
+    {
         let files = MemoryFiles()
         var expected: Samples = [:]
         do {
@@ -234,9 +273,27 @@ import Testing
         #expect(try BlockTests.all(try open(disk.afterKill())) == expected)
     }
 
+    @Test("a series that is gone but for late samples is cut once") func goneButLate() throws {
+        let store = try open(MemoryFiles())
+        var expected: Samples = [:]
+        fill(store, 0..<0.5, maintains: false, &expected)
+        let slot = Head.slot(try #require(store.reference(of: BlockTests.labels(0))))
+        let time = start + 3 * RecoveryTests.hour
+        _ = store.head.withLock { $0.enterLate(slot, time, 1) }
+        expected[BlockTests.labels(0)]?[time] = 1
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: start + 6 * RecoveryTests.hour))
+        batch.append(try #require(store.reference(of: BlockTests.labels(1))), 1)
+        expected[BlockTests.labels(1)]?[batch.timestamp.milliseconds] = 1
+        #expect(store.append(batch).stored == 1)
+        store.maintain()
+        #expect(store.shelf.blocks.count == 1)
+        #expect(try BlockTests.all(store) == expected)
+    }
+
     // MARK: Deletions
 
-    @Test("what was deleted of a block that is not there any more does not come back from the log") func emptyBlock() throws
+    @Test("what was deleted of a block that is not there any more does not come back from the log") func emptyBlock()
+        throws
     {
         let files = MemoryFiles()
         var expected: Samples = [:]
@@ -252,22 +309,9 @@ import Testing
         #expect(try BlockTests.all(try open(files.afterKill())) == expected)
     }
 
-    @Test("what was deleted before it was cut does not come back from files of chunks") func emptyCut() throws {
-        let files = MemoryFiles()
-        var expected: Samples = [:]
-        let store = try open(files)
-        fill(store, 0..<2.5, &expected)
-        try delete(store, 0...1.9999)
-        fill(store, 2.5..<5.9, &expected)
-        #expect(store.shelf.blocks.count == 1)
-        for labels in expected.keys {
-            expected[labels] = expected[labels]?.filter { $0.key >= start + 2 * RecoveryTests.hour }
-        }
-        #expect(try BlockTests.all(store) == expected)
-        #expect(try BlockTests.all(try open(files.afterKill())) == expected)
-    }
-
-    @Test("a block that could not be published leaves nothing that a deletion would not reach") func unpublished() throws {
+    @Test("a block that could not be published leaves nothing that a deletion would not reach") func unpublished()
+        throws
+    {
         let files = MemoryFiles()
         var expected: Samples = [:]
         let store = try open(files)
@@ -277,10 +321,34 @@ import Testing
         #expect(store.shelf.blocks.isEmpty && store.takeProblem() != nil)
         files.setFailure(nil)
         try delete(store, 0...1)
-        for labels in expected.keys { expected[labels] = expected[labels]?.filter { $0.key > start + RecoveryTests.hour } }
+        for labels in expected.keys {
+            expected[labels] = expected[labels]?.filter { $0.key > start + RecoveryTests.hour }
+        }
         #expect(try BlockTests.all(try open(files.afterKill())) == expected)
         store.maintain()
         #expect(try BlockTests.all(store) == expected)
+    }
+
+    @Test("late samples that are in blocks, and deleted there, do not come back from a log that could not be removed")
+    func staleLateLog() throws {
+        let files = MemoryFiles()
+        var expected: Samples = [:]
+        let store = try open(files) { $0.lateWindow = 7_200_000 }
+        fill(store, 0..<2.9, maintains: false, &expected)
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: start + 2 * RecoveryTests.hour - 7))
+        batch.append(try #require(store.reference(of: BlockTests.labels(0))), 7)
+        #expect(store.append(batch).stored == 1)
+        fill(store, 2.9..<3.2, maintains: false, &expected)
+        files.setFailure { operation, path in operation == "remove" && path.hasPrefix("d/wbl/") ? 5 : nil }
+        store.maintain()
+        #expect(store.shelf.blocks.count == 1)
+        files.setFailure(nil)
+        try delete(store, 0...2)
+        for labels in expected.keys {
+            expected[labels] = expected[labels]?.filter { $0.key > start + 2 * RecoveryTests.hour }
+        }
+        #expect(try BlockTests.all(store) == expected)
+        #expect(try BlockTests.all(try open(files.afterKill())) == expected)
     }
 
     @Test("a deletion that is not on the disk is not acknowledged") func unsynced() throws {
@@ -294,7 +362,8 @@ import Testing
 
     // MARK: Blocks
 
-    @Test("a block whose disk was away is served again by itself, and nothing is deleted without it; a broken one is not")
+    @Test(
+        "a block whose disk was away is served again by itself, and nothing is deleted without it; a broken one is not")
     func away() throws {
         let files = MemoryFiles()
         var expected: Samples = [:]
@@ -388,7 +457,9 @@ import Testing
         #expect(again.setAside.first?.reason == "\(path): does not tell ulid, minTime and maxTime")
     }
 
-    @Test("a sample from the beginning of time is refused", arguments: [Int64.min + 1, -1 << 62]) func longAgo(time: Int64)
+    @Test("a sample from the beginning of time is refused", arguments: [Int64.min + 1, -1 << 62]) func longAgo(
+        time: Int64
+    )
         throws
     {
         let files = MemoryFiles()
@@ -402,7 +473,9 @@ import Testing
         #expect(try BlockTests.all(try open(files.afterKill())) == expected)
     }
 
-    @Test("a log with times that nobody can count with is read", arguments: [Int64.min, .max]) func hostileLog(time: Int64)
+    @Test("a log with times that nobody can count with is read", arguments: [Int64.min, .max]) func hostileLog(
+        time: Int64
+    )
         throws
     {
         let files = MemoryFiles()
@@ -471,7 +544,8 @@ import Testing
         #expect(try BlockTests.all(try open(files.afterKill())) == expected)
     }
 
-    @Test("blocks of Prometheus, one with an import, do not hide what the log has behind them") func importBesidePrometheus()
+    @Test("blocks of Prometheus, one with an import, do not hide what the log has behind them")
+    func importBesidePrometheus()
         throws
     {
         let files = MemoryFiles()

@@ -71,6 +71,8 @@ private final class StorageWorld {
     /// The newest moment that anything was stored at.
     private var newest = Int64.min / 2
     private var hasTrouble = false
+    /// The series of which something is in memory alone.
+    private var unlogged: Set<Int> = []
     /// What was refused for the sake of samples that a loss of power may take: the log has it too.
     private var refused: [(number: Int, time: Int64, value: Double)] = []
     /// Late samples that were taken before the log was read: which of them are late is known, and logged, thereafter.
@@ -190,12 +192,12 @@ private final class StorageWorld {
         guard outcome.stored == 1 else {
             // What was too old may be found after a restart: the log has it, and what it was too old for was not done.
             refused.append((number, time, value))
-            let hasUnlogged = model[labels(number)]?.values.contains(where: \.isUnlogged) ?? false
-            if files.hasCrashed || hasUnlogged || outcome.outOfBounds == 1 && time <= now {
+            if files.hasCrashed || unlogged.contains(number) || outcome.outOfBounds == 1 && time <= now {
                 note(number, time, value, isCertain: false, isLogged: false)
             }
             return
         }
+        if !outcome.isLogged { unlogged.insert(number) }
         note(number, time, value, isCertain: true, isLogged: outcome.isLogged && !files.hasCrashed)
         newest = max(newest, time)
     }
@@ -301,7 +303,8 @@ private final class StorageWorld {
 
     private func delete() {
         let matchers = [
-            [Matcher("job", equals: "odd")], [Matcher("number", equals: "\(pick(6))")], [Matcher("__name__", equals: "m0")],
+            [Matcher("job", equals: "odd")], [Matcher("number", equals: "\(pick(6))")],
+            [Matcher("__name__", equals: "m0")],
         ][pick(3)]
         var (from, through) = (now - pick(Int64(8 * StorageWorld.hour)), now + 1_000_000)
         switch pick(4) {
@@ -340,6 +343,7 @@ private final class StorageWorld {
     private func restart(losesPower: Bool) {
         trace.append(losesPower ? "power loss" : "restart")
         hasTrouble = false
+        unlogged = []
         store = nil
         files = losesPower ? files.afterPowerLoss(random: &random) : files.afterKill()
         change { one in
@@ -453,7 +457,9 @@ private final class StorageWorld {
                     reading == .all
                     ? here.map(\.time) == wanted.map(\.time) && here.map(\.bits) == wanted.map(\.bits)
                     : here.first?.time == wanted.last?.time && here.first?.bits == wanted.last?.bits
-                if !isRight { fail("\(reading) of \(labels) in (\(after), \(through)]: \(here) for \(wanted.suffix(3))") }
+                if !isRight {
+                    fail("\(reading) of \(labels) in (\(after), \(through)]: \(here) for \(wanted.suffix(3))")
+                }
             }
         }
     }
@@ -466,7 +472,8 @@ private final class StorageWorld {
         ][pick(4)]
         let (from, through) = (now - pick(Int64(6 * StorageWorld.hour)), now)
         let listed = Set(
-            try store.series([matchers], from: Timestamp(milliseconds: from), through: Timestamp(milliseconds: through)))
+            try store.series([matchers], from: Timestamp(milliseconds: from), through: Timestamp(milliseconds: through))
+        )
         for (labels, samples) in all {
             let isWanted = matchers.allSatisfy { $0.matches(labels) }
             if !isWanted, listed.contains(labels) { fail("\(labels) is listed for \(matchers)") }

@@ -82,8 +82,8 @@ struct Head: ~Copyable {
     static let lastGeneration: UInt32 = 127
 
     /// An empty head. What is filled beside another one, to be absorbed by it, counts its generations from 128 or more,
-    /// so that its references are known wherever they are kept: each run from another one, since the log of late samples
-    /// is read when the series of all runs are known.
+    /// so that its references are known wherever they are kept: each run from another one, since the log of late
+    /// samples is read when the series of all runs are known.
     init(asBesideOfRun run: Int? = nil) {
         besideGeneration = run.map { Head.lastGeneration + 1 + UInt32($0 % 120) } ?? 0
     }
@@ -126,11 +126,12 @@ struct Head: ~Copyable {
         let slot: UInt32
         if let wanted {
             slot = UInt32(Head.slot(wanted))
-            while series.count <= Int(slot) {
+            while series.count < Int(slot) {
                 freeSlots.append(UInt32(series.count))
                 series.append(HeadSeries())
             }
-            freeSlots.removeAll { $0 == slot }
+            // The log names slots in ascending order mostly: a search for each would be one of all gaps.
+            if series.count == Int(slot) { series.append(HeadSeries()) } else { freeSlots.removeAll { $0 == slot } }
         } else if let free = freeSlots.popLast() {
             slot = free
         } else {
@@ -457,7 +458,9 @@ struct Head: ~Copyable {
         }
         let generation = UInt32(reference >> 32)
         guard !series[slot].isLive else {
-            if generation > series[slot].generation { reserved[UInt32(slot)] = max(reserved[UInt32(slot)] ?? 0, generation) }
+            if generation > series[slot].generation {
+                reserved[UInt32(slot)] = max(reserved[UInt32(slot)] ?? 0, generation)
+            }
             return
         }
         series[slot].generation = max(series[slot].generation, generation)
@@ -613,13 +616,16 @@ struct Head: ~Copyable {
             }
             let entry = series[slot]
             let isIdle = entry.open.isEmpty ? !entry.isFresh : entry.lastTime < time
-            if entry.firstClosed == 0, isIdle, late[UInt32(slot)] == nil, sealedLate[UInt32(slot)] == nil {
+            let hasLate = late[UInt32(slot)] != nil || sealedLate[UInt32(slot)] != nil
+            if entry.firstClosed == 0, isIdle, let bytes = unsafe entry.open.bytes {
+                unsafe discard(ClosedChunk(bytes: bytes, byteCount: 0, sizeClass: entry.open.sizeClass))
+                series[slot].open = OpenChunk()
+                series[slot].open.goOn(after: entry.lastTime, entry.lastValue)
+            }
+            if entry.firstClosed == 0, isIdle, !hasLate {
                 let pairs = Array(
                     labelPairs[Int(entry.labelOffset)..<Int(entry.labelOffset) + 2 * Int(entry.labelCount)])
                 gone.append((UInt32(slot), labels(at: slot), pairs))
-                if let bytes = unsafe entry.open.bytes {
-                    unsafe discard(ClosedChunk(bytes: bytes, byteCount: 0, sizeClass: entry.open.sizeClass))
-                }
                 let generation = max(entry.generation, reserved.removeValue(forKey: UInt32(slot)) ?? 0)
                 series[slot] = HeadSeries()
                 series[slot].generation = generation

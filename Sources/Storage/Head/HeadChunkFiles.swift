@@ -8,8 +8,8 @@ internal import Synchronization
 ///     file  = magic u32 | version u8 | 0 0 0 | chunk…, 128 MiB at the most
 ///     chunk = series u64 | first i64 | last i64 | encoding u8 | length uvarint | data | crc u32
 ///
-/// What is in them is in the log too, so nothing is lost with them: the last is not synced, and a file with a mistake is
-/// cut there and what was written later is dropped.
+/// What is in them is in the log too, so nothing is lost with them: the last is not synced, and a file with a mistake
+/// is cut there and what was written later is dropped.
 ///
 /// - SeeAlso: Prometheus, `tsdb/docs/format/head_chunks.md`.
 final class HeadChunkFiles: Sendable {
