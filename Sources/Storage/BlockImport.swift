@@ -72,6 +72,9 @@ public final class BlockImport {
 
     /// Adds a sample; those of a series may come in any order.
     public func add(_ series: Labels, _ time: Timestamp, _ value: Double) throws(StorageError) {
+        guard Head.times.contains(time.milliseconds) else {
+            throw .block("\(series): a sample at \(time.milliseconds) ms is out of reach")
+        }
         let number: Int
         if let known = numbers[series] {
             number = known

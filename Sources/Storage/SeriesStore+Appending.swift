@@ -75,9 +75,12 @@ extension SeriesStore: SampleSink {
     }
 
     func beginLateLog(_ log: inout LogState) throws(FileError) {
-        try files.createDirectory("\(directory)/wbl")
-        log.late = try LogWriter(directory: "\(directory)/wbl", files: files, segment: log.lateSegment + 1)
-        log.lateSegment += 1
+        let wbl = "\(directory)/wbl"
+        try files.createDirectory(wbl)
+        // An attempt that failed may have left its segment.
+        let last = max(log.lateSegment, try LogReplay.segments(in: wbl, files).last ?? -1)
+        log.late = try LogWriter(directory: wbl, files: files, segment: last + 1)
+        log.lateSegment = last + 1
     }
 
     /// Writes the series that the log does not know yet; all of them after it was broken.
@@ -161,7 +164,7 @@ extension SeriesStore: SampleSink {
                 unsafe base.storeBytes(of: UInt8(rest), toByteOffset: offset, as: UInt8.self)
                 offset += 1
             }
-            for index in values.indices where times.isEmpty || times[index] <= latest {
+            for index in values.indices where (times.isEmpty ? common : times[index]) <= latest {
                 put(Int64(bitPattern: references[index] &- first.reference))
                 put((times.isEmpty ? common : times[index]) - first.time)
                 unsafe base.storeBytes(of: values[index].bitPattern.bigEndian, toByteOffset: offset, as: UInt64.self)

@@ -113,7 +113,11 @@ extension SeriesStore: MetricsSource {
             ),
             ("blocks_removed_total", "Blocks removed by age or size.", figures.blocksRemoved.value),
             ("chunks_stored_total", "Closed chunks written to chunks_head.", figures.storedChunks.value),
-            ("chunk_store_failures_total", "Writes to chunks_head that the disk refused.", figures.chunkFailures.value),
+            (
+                "chunk_store_failures_total",
+                "Writes to chunks_head that the disk refused, and chunks of it that cannot be read.",
+                figures.chunkFailures.value
+            ),
             ("deletions_total", "Deletions of samples, counted by series.", figures.deletions.value),
             (
                 "log_write_failures_total", "Writes and syncs of the log that the disk refused.",

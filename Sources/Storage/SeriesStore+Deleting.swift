@@ -8,10 +8,13 @@ extension SeriesStore {
     ///
     /// In blocks it is a file beside each of them, durable before this returns.
     ///
-    /// No checkpoint needs to keep a deletion: what it deletes was logged before it, and segments go oldest first.
+    /// No checkpoint needs to keep a deletion: its segment goes no sooner than what it deletes goes into blocks.
     @discardableResult
     public func delete(_ matchers: [Matcher], from: Timestamp, through: Timestamp) throws(StorageError) -> Int {
         try upkeep.withLock { _ throws(StorageError) -> Int in
+            // A block that cannot be read for a while would come back with all that it holds.
+            do throws(FileError) { try shelf.reload() } catch { throw .file(error) }
+            if let away = shelf.away { throw .block(away.reason) }
             let inHead = try deleteInHead(matchers, from: from, through: through)
             var inBlocks = 0
             for block in shelf.blocks where block.overlaps(from.milliseconds, through.milliseconds) {
@@ -39,9 +42,9 @@ extension SeriesStore {
                     head.lateSlots(matchers, from: range.from, through: range.through)
                 )
             }
-            guard !stones.isEmpty || !late.isEmpty else { return 0 }
+            guard !stones.isEmpty || !late.isEmpty || log.hasStaleLate else { return 0 }
             guard writePending(&log) else { throw .logRefused }
-            if !late.isEmpty {
+            if !late.isEmpty || log.hasStaleLate {
                 head.withLock { head in
                     for slot in late { head.removeLate(after: range.from - 1, through: range.through, of: slot) }
                 }
@@ -50,6 +53,8 @@ extension SeriesStore {
             guard !stones.isEmpty else { return late.count }
             let isLogged = attempt(&log) { (log) throws(FileError) in
                 try SeriesStore.writeTombstones(stones, to: &log.writer, record: &log.record)
+                // The segment stays as long as what was deleted: files of chunks still hold it.
+                log.note(Head.rangeEnd(of: stones.map(\.range.upperBound).max() ?? .min), in: log.writer.segment)
             }
             guard isLogged else { throw .logRefused }
             head.withLock { head in for stone in stones { head.bury(stone) } }
@@ -57,7 +62,7 @@ extension SeriesStore {
         }
         figures.deletions.add(count)
         // Who deletes wants it deleted after a loss of power too.
-        if count > 0 { synchronizeLog() }
+        guard count == 0 || synchronizeLog() else { throw .logRefused }
         return count
     }
 

@@ -23,6 +23,8 @@ final class HeadReading: Sendable {
     private let store: SeriesStore
     /// Of a store whose `beginReading` was called.
     init(_ store: SeriesStore) { self.store = store }
+    /// Tells of a chunk that cannot be read, once.
+    func report(_ defect: BlockDefect) { store.reportOnce(defect) }
     deinit { store.head.withLock { $0.endReading() } }
 }
 
@@ -67,11 +69,7 @@ struct FoundSeries: SelectedSeries {
             }
         }
         if let head = one.head {
-            do throws(BlockDefect) {
-                try gatherer.add(head, after: after, through: through, directory: directory, headFiles)
-            } catch {
-                throw .unavailable(error.text)
-            }
+            gatherer.add(head, after: after, through: through, directory: directory, headFiles) { token.report($0) }
         }
         gatherer.settle()
         if reading == .newest, let time = gatherer.times.last, let value = gatherer.values.last {
@@ -137,15 +135,22 @@ extension ColumnGatherer {
         }
     }
 
-    mutating func add(
-        _ head: HeadPart, after: Int64, through: Int64, directory: String, _ files: [Int: any File]
-    ) throws(BlockDefect) {
+    /// What a series has in the head; a chunk that cannot be read is told to `broken` and left out.
+    mutating func add<Failure: Error>(
+        _ head: HeadPart, after: Int64, through: Int64, directory: String, _ files: [Int: any File],
+        broken: (BlockDefect) throws(Failure) -> Void
+    ) throws(Failure) {
         if let newest = head.newest { return add([newest.timestamp.milliseconds], [newest.value]) }
         for chunk in head.closed {
             if let place = chunk.storedPlace {
                 guard let file = files[Int(place >> 32)] else { continue }
-                let (bytes, data) = try HeadChunkFiles.read(chunk, in: file, directory: directory)
-                add(bytes, data, after: after, through: through, without: head.deleted)
+                let found: (bytes: [UInt8], data: Range<Int>)
+                do throws(BlockDefect) { found = try HeadChunkFiles.read(chunk, in: file, directory: directory) } catch
+                {
+                    try broken(error)
+                    continue
+                }
+                add(found.bytes, found.data, after: after, through: through, without: head.deleted)
             } else if let bytes = unsafe chunk.bytes {
                 unsafe add(
                     bytes, Int(chunk.byteCount), samples: Int(chunk.sampleCount), after: after, through: through,
@@ -327,11 +332,21 @@ extension SeriesStore: SampleSource {
 }
 
 extension Head {
+    /// Whether a late sample is newer than what came in order: that was cut, or never was.
+    private func holdsLater(_ slot: Int, after: Int64, through: Int64) -> Bool {
+        guard let late = lateSamples(of: UInt32(slot)) else { return false }
+        return !late.indices(after: after, through: through).isEmpty
+    }
+
     /// What a series has in `(after, through]`; nil without anything.
     func part(_ slot: Int, after: Int64, through: Int64, reading: Reading) -> HeadPart? {
         let entry = series[slot]
         let deleted = deleted[slot]
-        if reading == .newest, entry.lastTime <= through, !deleted.holds(entry.lastTime) {
+        // What was let go is known by its time yet; its sample is in a block, or was deleted there.
+        if reading == .newest, !entry.open.isEmpty || entry.firstClosed != 0, entry.lastTime <= through,
+            !deleted.holds(entry.lastTime),
+            !holdsLater(slot, after: entry.lastTime, through: through)
+        {
             guard entry.lastTime > after else { return nil }
             return HeadPart(newest: Sample(Timestamp(milliseconds: entry.lastTime), entry.lastValue))
         }

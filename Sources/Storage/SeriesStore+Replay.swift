@@ -39,11 +39,11 @@ extension SeriesStore {
         let cut = shelf.headCut ?? .min
         let oldest = max(cut, clock.now().milliseconds - settings.retention)
         do throws(FileError) {
-            let (stored, repairs) = try chunkFiles.load(oldest: oldest)
+            let (stored, repairs) = try loadChunks(oldest: oldest)
             let replay = LogReplay(
                 directory: "\(directory)/wal", files: files, through: firstSegment - 1, stored: stored,
-                lateDirectory: "\(directory)/wbl")
-            let (report, newest) = try older.head.withLock { (head) throws(FileError) in
+                lateDirectory: "\(directory)/wbl", lateThrough: lastLateSegment)
+            let (report, newest, failure) = try older.head.withLock { (head) throws(FileError) in
                 head.lateWindow = settings.lateWindow
                 head.refuse(before: cut)
                 return try replay.run(into: &head, exemplars: &exemplars, oldest: oldest) { segment in
@@ -54,22 +54,28 @@ extension SeriesStore {
                 progress.report = report
                 progress.report.repairs += repairs
             }
-            log.withLock { $0.newest.merge(newest) { $1 } }
+            // What could not be read is as new as can be, and stays until the head is cut beyond it.
+            let latest = clock.now().milliseconds + settings.maximumAhead
+            log.withLock { $0.newest.merge(newest.mapValues { $0 == .max ? latest : $0 }) { $1 } }
+            if let failure { progress.withLock { $0.failure = "\(failure.path): \(failure.reason)" } }
         } catch {
-            // What was read until there counts all the same.
+            // Of what could not be read nothing may go.
+            log.withLock { log in for segment in 0..<firstSegment { log.newest[segment] = .max } }
             progress.withLock { $0.failure = "\(error.path): \(error.reason)" }
         }
         // Under the log's lock: nobody may append by a reference before the log knows it.
+        var taken = SampleBatch(timestamp: Timestamp(milliseconds: 0))
         let late = log.withLock { log in
             head.withLock { head in
                 older.head.withLock { replayed in
-                    let late = replayed.absorb(&head)
+                    let late = replayed.absorb(&head, late: &taken)
                     log.pending += replayed.takeUnlogged()
                     swap(&head, &replayed)
                     return late
                 }
             }
         }
+        if taken.count > 0 { _ = logLate(taken) }
         head.withLock { $0.keepForReaders(older) }
         exemplarRing.withLock { ring in
             exemplars.take(ring)
@@ -86,6 +92,17 @@ extension SeriesStore {
     }
 }
 
+extension SeriesStore {
+    /// What earlier runs stored of closed chunks. It is in the log too, so a file that cannot be read costs time alone.
+    private func loadChunks(oldest: Int64) throws(FileError) -> (
+        chunks: [SeriesReference: HeadChunkFiles.Stored], repairs: [String]
+    ) {
+        do throws(FileError) { return try chunkFiles.load(oldest: oldest) } catch {
+            return ([:], ["\(error.path): cannot \(error.operation): \(error.reason); the log is read instead"])
+        }
+    }
+}
+
 /// The head that the log is read into; afterwards that which it took the place of, while somebody reads its chunks.
 final class ReplayedHead: Sendable {
     let head = Mutex(Head())
@@ -96,8 +113,9 @@ extension Head: @unchecked Sendable {}
 
 extension Head {
     /// Takes over everything of a head that was filled beside this one. Its references stay good: they are known as
-    /// aliases from then on. Answers how many of its samples are not newer than what is here.
-    mutating func absorb(_ other: inout Head) -> Int {
+    /// aliases from then on. Answers how many of its samples are not newer than what is here; those that are not too
+    /// old for it are late ones from then on, and are told so that they are logged as such.
+    mutating func absorb(_ other: inout Head, late accepted: inout SampleBatch) -> Int {
         var late = 0
         var table: [(generation: UInt32, reference: SeriesReference)] = Array(
             repeating: (0, 0), count: other.series.count)
@@ -115,9 +133,16 @@ extension Head {
             all.late = nil
             var columns = ColumnGatherer()
             // Its chunks are in memory: chunks are stored once the log has been read.
-            try? columns.add(all, after: .min, through: .max, directory: "", [:])
+            columns.add(all, after: .min, through: .max, directory: "", [:]) { _ in }
             for (time, value) in zip(columns.times, columns.values) {
-                if !replay(Head.slot(reference), time, value) { late += 1 }
+                guard !replay(Head.slot(reference), time, value) else { continue }
+                if time >= earliestLate, time != series[Head.slot(reference)].lastTime,
+                    enterLate(Head.slot(reference), time, value)
+                {
+                    accepted.append(reference, value, at: time)
+                } else {
+                    late += 1
+                }
             }
         }
         take(aliases: table, from: other)

@@ -52,8 +52,11 @@ extension SeriesStore {
 
     private func snapshotHead(into folder: String) throws(BlockDefect) {
         let (unranked, times) = head.withLock { head in
-            let late = (Array(head.late.values) + Array(head.sealedLate.values)).compactMap(\.times.first).min() ?? .max
-            return (head.snapshot(), head.bounds().times.map { min($0.lowerBound, late)...$0.upperBound })
+            let late = Array(head.late.values) + Array(head.sealedLate.values)
+            let inOrder = head.bounds().times
+            let first = (late.compactMap(\.times.first) + [inOrder?.lowerBound].compactMap { $0 }).min()
+            let last = (late.compactMap(\.times.last) + [inOrder?.upperBound].compactMap { $0 }).max()
+            return (head.snapshot(), first.flatMap { first in last.map { first...$0 } })
         }
         guard let times else { return }
         let snapshot = unranked.ranked()

@@ -16,10 +16,10 @@ extension SeriesStore {
     public func maintain() {
         upkeep.withLock { upkeep in
             do throws(FileError) { try shelf.reload() } catch { report(BlockDefect(error)) }
-            guard replay.state == .done else { return forgetHead() }
+            guard replay.state == .done else { return forgetHead(upkeep) }
             storeChunks()
             cutBlocks(&upkeep)
-            forgetHead()
+            forgetHead(upkeep)
             applyRetention(&upkeep)
             compactBlocks()
             upkeep.applied = upkeep.applied.filter { entry in shelf.blocks.contains { $0.meta.ulid == entry.key } }
@@ -27,7 +27,7 @@ extension SeriesStore {
     }
 
     /// Lets go of what is too old in the head, or too much for memory.
-    private func forgetHead() {
+    private func forgetHead(_ upkeep: Upkeep) {
         var bound = clock.now().milliseconds - settings.retention
         while true {
             let excess = head.withLock { head in
@@ -41,7 +41,9 @@ extension SeriesStore {
             figures.forcedForgets.add()
         }
         guard replay.state == .done else { return }
-        forgetSegments(before: head.withLock { $0.minimumTime })
+        // What a cut refuses is not in a block yet when the disk refuses the block.
+        let cut = max(upkeep.cutThrough, shelf.headCut ?? .min)
+        forgetSegments(before: max(head.withLock { $0.forgotten }, cut))
     }
 
     // MARK: Chunks of the head
@@ -87,7 +89,8 @@ extension SeriesStore {
             guard head.maximumTime > .min + span, head.maximumTime - span > upkeep.cutThrough,
                 let first = head.bounds().times?.lowerBound, head.maximumTime - first > span
             else { return nil }
-            let start = first.flooringDivision(by: Head.rangeLength) * Head.rangeLength
+            // No range is cut twice, whatever the head has of its time.
+            let start = max(first.flooringDivision(by: Head.rangeLength) * Head.rangeLength, upkeep.cutThrough)
             return start..<start + Head.rangeLength
         }
     }
@@ -112,7 +115,12 @@ extension SeriesStore {
         }
         var isOwn = BlockMeta(ulid: ULID.none, minTime: range.lowerBound, maxTime: range.upperBound)
         isOwn.headCut = range.upperBound
-        try writeFromHead(isOwn, order, snapshot, after: range.lowerBound - 1, through: range.upperBound - 1)
+        let isWritten = try writeFromHead(
+            isOwn, order, snapshot, after: range.lowerBound - 1, through: range.upperBound - 1)
+        if !isWritten {
+            // All of it was deleted. No block tells so, and the log and the files of chunks still hold it.
+            do throws(FileError) { try shelf.mark(range.upperBound) } catch { throw BlockDefect(error) }
+        }
         try writeLate(before: range.lowerBound, order, snapshot)
         figures.cuts.add()
         head.withLock { head in
@@ -121,7 +129,9 @@ extension SeriesStore {
         }
         do throws(FileError) {
             try log.withLock { (log) throws(FileError) in
-                if log.lateSegment >= 0 { try rewriteLate(&log) }
+                log.hasStaleLate = log.lateSegment >= 0
+                // Not under references that the log does not have yet.
+                if log.hasStaleLate, writePending(&log) { try rewriteLate(&log) }
             }
             try chunkFiles.forget(before: range.upperBound)
         } catch {
@@ -130,19 +140,22 @@ extension SeriesStore {
         }
     }
 
-    /// Writes a block of the head's samples in `(after, through]`, late ones among them; none where there are none.
+    /// Writes a block of the head's samples in `(after, through]`, late ones among them; none, and false, where there
+    /// are none.
+    @discardableResult
     private func writeFromHead(
         _ meta: BlockMeta, _ order: [Int], _ snapshot: HeadSnapshot, after: Int64, through: Int64,
         lateOnly: Bool = false
-    ) throws(BlockDefect) {
+    ) throws(BlockDefect) -> Bool {
         let draft: (ulid: ULID, path: String)
         do throws(FileError) { draft = try shelf.draft() } catch { throw BlockDefect(error) }
         var named = meta
         (named.ulid, named.sources) = (draft.ulid, [draft.ulid])
         let span = HeadSpan(after: after, through: through, lateOnly: lateOnly)
-        guard let written = try writeHead(named, order, snapshot, span, into: draft.path) else { return }
+        guard let written = try writeHead(named, order, snapshot, span, into: draft.path) else { return false }
         do throws(BlockDefect) {
             try shelf.publish(written, from: draft.path)
+            return true
         } catch {
             try? files.removeTree(draft.path)
             throw error
@@ -226,6 +239,7 @@ extension SeriesStore {
 
     /// Begins the late samples' log anew with those that are not in blocks yet.
     func rewriteLate(_ log: inout LogState) throws(FileError) {
+        log.hasStaleLate = true
         try beginLateLog(&log)
         let kept = head.withLock { head -> [(SeriesReference, LateSamples)] in
             Set(head.late.keys).union(head.sealedLate.keys).compactMap { slot in
@@ -243,10 +257,22 @@ extension SeriesStore {
         for number in try LogReplay.segments(in: wbl, files) where number < log.lateSegment {
             try files.removeTree("\(wbl)/\(LogFormat.segmentName(number))")
         }
+        log.hasStaleLate = false
     }
 
     /// Tells of a block that could not be written or read.
     func report(_ defect: BlockDefect) { lastDefect.withLock { $0 = defect } }
+
+    /// Tells of a place that cannot be read, the first time only: queries come to it again and again.
+    func reportOnce(_ defect: BlockDefect) {
+        let isNew = toldDefects.withLock { told in
+            if told.count > 10_000 { told.removeAll() }
+            return told.insert(defect).inserted
+        }
+        guard isNew else { return }
+        figures.chunkFailures.add()
+        report(defect)
+    }
 
     /// What went wrong with a block since this was asked for last, in one sentence.
     public func takeProblem() -> String? { lastDefect.withLock { $0.take()?.text } }
@@ -261,15 +287,14 @@ extension SeriesStore {
 
     /// Removes the oldest blocks while there is too much, and from the others what is kept for a shorter time.
     private func applyRetention(_ upkeep: inout Upkeep) {
-        let newest = max(head.withLock { $0.maximumTime }, shelf.blocks.map(\.meta.maxTime).max() ?? .min)
+        let newest = newestTime
         guard newest > .min else { return }
         let horizons = Set(settings.retentionRules.map(\.keep) + [settings.retention])
         let longest = horizons.max() ?? settings.retention
         for block in shelf.blocks {
             let age = newest - block.meta.maxTime
             if age >= longest {
-                shelf.remove([block])
-                figures.blocksRemoved.add()
+                remove(block)
                 continue
             }
             // A block is written anew once for each horizon that it passes, and only if that takes something away.
@@ -286,6 +311,13 @@ extension SeriesStore {
             }
         }
         applySizeBound()
+    }
+
+    /// The end of what is stored, from which ages are counted. What was imported may lie in the future, or its block
+    /// reach there: that makes nothing else old.
+    private var newestTime: Int64 {
+        let newest = max(head.withLock { $0.maximumTime }, shelf.blocks.map(\.meta.maxTime).max() ?? .min)
+        return min(newest, clock.now().milliseconds + settings.maximumAhead)
     }
 
     /// How long a series is kept.
@@ -305,6 +337,16 @@ extension SeriesStore {
         return !rest.isEmpty && age >= settings.retention
     }
 
+    private func remove(_ block: Block) {
+        do throws(BlockDefect) {
+            try shelf.remove([block])
+            figures.blocksRemoved.add()
+        } catch {
+            figures.blockFailures.add()
+            report(error)
+        }
+    }
+
     private func applySizeBound() {
         guard settings.retentionBytes > 0 else { return }
         do throws(FileError) {
@@ -312,8 +354,7 @@ extension SeriesStore {
             for folder in ["wal", "wbl", "chunks_head"] { bytes += try files.treeBytes("\(directory)/\(folder)") }
             for block in shelf.blocks where bytes > settings.retentionBytes {
                 bytes -= block.bytes
-                shelf.remove([block])
-                figures.blocksRemoved.add()
+                remove(block)
             }
         } catch {
             figures.blockFailures.add()
@@ -342,15 +383,18 @@ extension SeriesStore {
 
     /// Writes blocks anew as one, without what was deleted or is kept no longer, in their place.
     func rewrite(_ blocks: [Block]) throws(BlockDefect) {
-        let newest = max(head.withLock { $0.maximumTime }, shelf.blocks.map(\.meta.maxTime).max() ?? .min)
+        let newest = newestTime
         let keeps = settings.retentionRules.isEmpty ? nil : { (labels: Labels) in newest - self.keep(of: labels) }
         let draft: (ulid: ULID, path: String)
         do throws(FileError) { draft = try shelf.draft() } catch { throw BlockDefect(error) }
         do throws(BlockDefect) {
-            let written = try Compactor(files: files).merge(blocks, into: draft.path, as: draft.ulid, oldest: keeps)
+            // Once blocks that came late are in it, its end does not tell any more up to where the head was cut.
+            let cut = blocks.allSatisfy(\.meta.isOutOfOrder) ? nil : shelf.headCut
+            let written = try Compactor(files: files).merge(
+                blocks, into: draft.path, as: draft.ulid, headCut: cut, oldest: keeps)
             if written.series == 0 {
                 try? files.removeTree(draft.path)
-                shelf.remove(blocks)
+                try shelf.remove(blocks)
             } else {
                 try shelf.publish(written, from: draft.path, replacing: blocks)
             }
@@ -430,7 +474,9 @@ extension HeadPart {
         let isWhole = closed.allSatisfy { $0.firstTime > after && $0.lastTime <= through }
         guard deleted.isEmpty, late == nil, isWhole else {
             var gatherer = ColumnGatherer()
-            try gatherer.add(self, after: after, through: through, directory: directory, files)
+            try gatherer.add(self, after: after, through: through, directory: directory, files) {
+                error throws(BlockDefect) in throw error
+            }
             gatherer.settle()
             return gatherer.chunks()
         }
@@ -449,7 +495,7 @@ extension HeadPart {
             var gatherer = ColumnGatherer()
             var rest = self
             rest.closed = []
-            try gatherer.add(rest, after: after, through: through, directory: directory, files)
+            gatherer.add(rest, after: after, through: through, directory: directory, files) { _ in }
             chunks += gatherer.chunks()
         }
         return chunks

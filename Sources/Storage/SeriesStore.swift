@@ -24,6 +24,8 @@ public final class SeriesStore: Sendable {
         /// The log of late samples, once there are any, and its last segment.
         var late: LogWriter?
         var lateSegment = -1
+        /// Whether that log may have segments with samples that are in blocks, or were deleted.
+        var hasStaleLate = false
 
         init(writer: consuming LogWriter, lateSegment: Int) {
             self.writer = writer
@@ -42,6 +44,8 @@ public final class SeriesStore: Sendable {
     let upkeep = Mutex(Upkeep())
     /// What last went wrong with a block.
     let lastDefect = Mutex<BlockDefect?>(nil)
+    /// What queries found wrong with chunks of the head, and was told.
+    let toldDefects = Mutex<Set<BlockDefect>>([])
     let figures = StorageFigures()
     let holds = LogHolds()
     let settings: StorageSettings
@@ -52,6 +56,8 @@ public final class SeriesStore: Sendable {
     let progress: Mutex<ReplayProgress>
     /// The first segment that this run writes.
     let firstSegment: Int
+    /// The last segment of the log of late samples that an earlier run wrote.
+    let lastLateSegment: Int
 
     /// Opens the store in `directory`, made when missing. It takes samples at once, and knows those of earlier runs
     /// after `replayLog`.
@@ -71,6 +77,7 @@ public final class SeriesStore: Sendable {
             let segments = try LogReplay.segments(in: wal, files)
             let late = try files.attributes(of: wbl) == nil ? [] : LogReplay.segments(in: wbl, files)
             firstSegment = (segments.last ?? -1) + 1
+            lastLateSegment = late.last ?? -1
             progress = Mutex(ReplayProgress(first: segments.first ?? 0, last: segments.last ?? 0))
             chunkFiles = try HeadChunkFiles(directory: "\(directory)/chunks_head", files: files)
             try shelf.open()
@@ -81,8 +88,10 @@ public final class SeriesStore: Sendable {
         } catch {
             throw error.operation == "lock" && error.code == 0 ? .locked(directory: directory) : .file(error)
         }
-        var fresh = Head(asBeside: true)
+        var fresh = Head(asBesideOfRun: firstSegment)
         fresh.lateWindow = settings.lateWindow
+        // What would be let go at once is not taken.
+        _ = fresh.forget(before: clock.now().milliseconds - settings.retention)
         // What is in blocks is not to be written a second time.
         if let cut = shelf.headCut { fresh.refuse(before: cut) }
         head = Mutex(fresh)
@@ -91,26 +100,37 @@ public final class SeriesStore: Sendable {
 
     // MARK: Upkeep
 
-    /// Syncs the log to the disk: call it every `syncInterval`.
-    public func synchronizeLog() {
-        let lateFile = log.withLock { $0.late?.currentFile }
+    /// Syncs the log to the disk: call it every `syncInterval`. Whether all that was written is there now.
+    @discardableResult
+    public func synchronizeLog() -> Bool {
+        let (earlier, late, lateFile) = log.withLock { log in
+            // A statement each: the writers are not to be copied.
+            (log.writer.unsynced, log.late?.unsynced ?? [], log.late?.currentFile)
+        }
         let work = log.withLock { log -> (file: any File, size: Int, segment: Int)? in
             let (size, segment) = (log.writer.segmentSize, log.writer.segment)
-            return (segment, size) == (log.syncedSegment, log.syncedSize)
+            return (segment, size) == (log.syncedSegment, log.syncedSize) && earlier.isEmpty && late.isEmpty
                 ? nil : (log.writer.currentFile, size, segment)
         }
-        guard let work else { return }
+        guard let work else { return true }
         let started = clock.uptimeNanoseconds()
         do throws(FileError) {
+            for file in earlier + late { try file.synchronize() }
             try work.file.synchronize()
             try lateFile?.synchronize()
-            log.withLock { ($0.syncedSize, $0.syncedSegment) = (work.size, work.segment) }
+            log.withLock { log in
+                (log.syncedSize, log.syncedSegment) = (work.size, work.segment)
+                log.writer.didSynchronize(earlier.count)
+                log.late?.didSynchronize(late.count)
+            }
             figures.syncNanoseconds.add(Int(clock.uptimeNanoseconds() - started))
             figures.syncs.add()
+            return true
         } catch {
             figures.logFailures.add()
             // The kernel may have dropped what it could not write, and will not say so again: begin anew.
             log.withLock { $0.isBroken = true }
+            return false
         }
     }
 

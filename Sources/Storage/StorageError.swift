@@ -30,7 +30,8 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
         case .inUse(let directory):
             "\(directory): a running daemon uses this directory; stop it, or import a snapshot of it"
         case .replaying: "the log of earlier runs is still being read; try again when it is done"
-        case .logRefused: "the disk refuses the log, and nothing was deleted; make room and try again"
+        case .logRefused:
+            "the disk refuses the log, and a restart may bring back what is deleted; make room and try again"
         }
     }
 }

@@ -198,6 +198,25 @@ import Testing
         #expect(store.append(batch).stored == 0)
     }
 
+    @Test("the newest sample is a late one where what came in order is in blocks, or never was") func newestIsLate()
+        throws
+    {
+        let store = try BlockTests.open(MemoryFiles(), BlockTests.clock(at: BlockTests.start)) {
+            $0.lateWindow = 6 * 3_600_000
+        }
+        var expected: [Labels: [Int64: Double]] = [:]
+        BlockTests.fill(store, series: 1, from: BlockTests.start, hours: 3.2, into: &expected)
+        let time = BlockTests.start + 3_600_000
+        #expect(store.head.withLock { $0.minimumTime } > time)
+        var batch = SampleBatch(timestamp: Timestamp(milliseconds: time))
+        batch.append(try #require(store.reference(of: BlockTests.labels(7))), 7)
+        #expect(store.append(batch).stored == 1)
+        let found = try store.select(
+            [Matcher("number", equals: "7")], after: Timestamp(milliseconds: time - 1),
+            through: Timestamp(milliseconds: time + 5), reading: .newest, limits: ReadLimits())
+        #expect(found.map(\.times) == [[time]])
+    }
+
     @Test("a cut that fails is tried again the next time, and loses nothing") func cutAgain() throws {
         let files = MemoryFiles()
         let clock = BlockTests.clock(at: BlockTests.start)

@@ -139,6 +139,9 @@ import Testing
             batch.append(try #require(store.reference(of: ["__name__": name])), 1, at: time)
         }
         #expect(store.append(batch).outOfBounds == 1)
+        var ahead = SampleBatch(timestamp: Timestamp(milliseconds: start + 10_000_000))
+        ahead.append(try #require(store.reference(of: ["__name__": "near"])), 1)
+        #expect(store.append(ahead).outOfBounds == 1)
         let survivor = try open(files.afterKill())
         #expect(survivor.replay.report.samples == 2)
         #expect(try all(survivor).values.allSatisfy { $0.keys.allSatisfy { $0 <= start + 1 } })

@@ -80,6 +80,25 @@ import Testing
         #expect(store.lastDefect.withLock { $0 } == nil)
     }
 
+    @Test("what is imported from the future makes nothing old") func future() throws {
+        let files = MemoryFiles()
+        let clock = BlockTests.clock(at: BlockTests.start + 9 * 3_600_000)
+        var expected: [Labels: [Int64: Double]] = [:]
+        let store = try BlockTests.open(files, clock) { settings in
+            settings.maximumAhead = 600_000
+            settings.retentionRules = [RetentionRule(matchers: [Matcher("number", equals: "0")], keep: 86_400_000)]
+        }
+        BlockTests.fill(store, series: 2, from: BlockTests.start, hours: 9, into: &expected)
+        let blocks = try BlockImport(into: "d", files: files, clock: clock)
+        let time = BlockTests.start + 400 * 86_400_000
+        try blocks.add(BlockTests.labels(0), Timestamp(milliseconds: time), 1)
+        expected[BlockTests.labels(0)]?[time] = 1
+        _ = try blocks.finish()
+        store.maintain()
+        store.maintain()
+        #expect(try BlockTests.all(store) == expected)
+    }
+
     @Test("a crash at any step of an import leaves none or whole blocks, and the next import goes")
     func crashes() throws {
         func add(_ files: MemoryFiles) throws -> ImportReport {

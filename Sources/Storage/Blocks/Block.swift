@@ -46,13 +46,21 @@ final class Block: Sendable {
             if let open = opened.withLock({ $0 }) { return open }
             let index = try IndexReader(path: "\(directory)/index", files: files)
             var segments: [(file: any File, size: Int)] = []
-            do throws(FileError) {
-                for name in try files.list("\(directory)/chunks") where Int(name) != nil {
+            do {
+                for name in try files.list("\(directory)/chunks") {
+                    guard let number = Int(name) else { continue }
+                    // Chunks are told by the number of their segment.
+                    guard number == segments.count + 1 else {
+                        let missing = BlockFormat.segmentName(segments.count + 1)
+                        throw BlockDefect("\(directory)/chunks/\(missing)", "is missing, before \(name)")
+                    }
                     let file = try files.open("\(directory)/chunks/\(name)", .read)
                     segments.append((file, try file.size()))
                 }
-            } catch {
+            } catch let error as FileError {
                 throw BlockDefect(error)
+            } catch {
+                throw error as? BlockDefect ?? BlockDefect(directory, "\(error)")
             }
             for (number, segment) in segments.enumerated() { try check(segment.file, number: number + 1) }
             let fresh = Contents(index: index, segments: segments)

@@ -42,12 +42,17 @@ struct BlockDefect: Error, Hashable {
     var file: String
     var offset: Int
     var reason: String
+    /// Whether the disk does not give the file, and may give it again; what is in it may be sound.
+    var isPassing = false
 
     init(_ file: String, at offset: Int = 0, _ reason: String) {
         (self.file, self.offset, self.reason) = (file, offset, reason)
     }
 
-    init(_ error: FileError) { self.init(error.path, "cannot \(error.operation): \(error.reason)") }
+    init(_ error: FileError) {
+        self.init(error.path, "cannot \(error.operation): \(error.reason)")
+        isPassing = true
+    }
 
     var text: String { offset == 0 ? "\(file): \(reason)" : "\(file): byte \(offset): \(reason)" }
 }
@@ -130,7 +135,8 @@ struct BlockMeta: Hashable {
             throw BlockDefect(file, "version \(version) is not known; a newer version of its writer reads it")
         }
         guard let ulid = json["ulid"]?.string.flatMap(ULID.init), let minTime = integer(json["minTime"]),
-            let maxTime = integer(json["maxTime"]), minTime <= maxTime
+            let maxTime = integer(json["maxTime"]), minTime <= maxTime, Head.times.contains(minTime),
+            Head.times.contains(maxTime)
         else { throw BlockDefect(file, "does not tell ulid, minTime and maxTime") }
         self.init(ulid: ulid, minTime: minTime, maxTime: maxTime)
         func count(_ name: String) -> Int { integer(json["stats"]?[name]).flatMap(Int.init(exactly:)) ?? 0 }

@@ -96,7 +96,7 @@ struct Compactor {
     /// Writes the block; samples of a series before what `oldest` says of its labels are left out, where they fill
     /// chunks.
     func merge(
-        _ blocks: [Block], into path: String, as ulid: ULID, oldest: ((Labels) -> Int64)?
+        _ blocks: [Block], into path: String, as ulid: ULID, headCut: Int64? = nil, oldest: ((Labels) -> Int64)?
     ) throws(BlockDefect) -> BlockMeta {
         var symbols: Set<ByteText> = []
         for block in blocks { symbols.formUnion(try block.index.allSymbols().map(ByteText.init)) }
@@ -108,7 +108,7 @@ struct Compactor {
         meta.sources = Set(metas.flatMap(\.sources)).sorted()
         meta.parents = metas.map { BlockMeta.Parent(ulid: $0.ulid, minTime: $0.minTime, maxTime: $0.maxTime) }
         meta.isOutOfOrder = metas.allSatisfy(\.isOutOfOrder)
-        meta.headCut = metas.compactMap(\.headCut).max()
+        meta.headCut = (metas.map(\.headCut) + [headCut]).compactMap { $0 }.max()
         var cursors: [Cursor] = []
         for block in blocks {
             cursors.append(

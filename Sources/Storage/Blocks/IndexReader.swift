@@ -213,7 +213,8 @@ final class IndexReader: Sendable {
                 }
                 decoder = RecordDecoder(window, from: offset - windowStart)
                 length = Int(truncatingIfNeeded: decoder.uvarint())
-                let isWhole = !decoder.isBroken && length >= 0 && decoder.offset + length + 4 <= window.count
+                let isWhole =
+                    !decoder.isBroken && (0...size).contains(length) && decoder.offset + length + 4 <= window.count
                 if isWhole { break }
                 let longer = min(size - offset, max(1 << 16, length < 0 || length > size ? 0 : length + 16))
                 guard windowStart != offset || longer > window.count else {

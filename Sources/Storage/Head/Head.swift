@@ -54,15 +54,20 @@ struct Head: ~Copyable {
     private var lastRange: Range<Int64> = 0..<0
     /// Samples before this are refused: what was there has been let go, or is in blocks.
     var minimumTime: Int64 { max(forgotten, cut) }
-    private var forgotten: Int64 = .min
+    /// Samples before this were let go.
+    private(set) var forgotten: Int64 = .min
     private var cut: Int64 = .min
 
     /// Where references of a head that was filled beside this one lead, by their slot.
     private var aliases: [(generation: UInt32, reference: SeriesReference)] = []
     private var unlogged: [SeriesReference] = []
+    /// The generations that slots in use must be beyond before they are used again.
+    private var reserved: [UInt32: UInt32] = [:]
     /// A head out of use whose chunks are still being read.
     private var retired: ReplayedHead?
-    private let isBeside: Bool
+    /// The first generation but one of a head that is filled beside another one; 0: it is not.
+    private let besideGeneration: UInt32
+    private var isBeside: Bool { besideGeneration > 0 }
     /// Samples that came after newer ones, by slot.
     private(set) var late: [UInt32: LateSamples] = [:]
     /// Those of them that are being written to blocks: what comes meanwhile is not lost with them.
@@ -76,9 +81,12 @@ struct Head: ~Copyable {
     /// bytes, of which four tell the slot and one bit the head.
     static let lastGeneration: UInt32 = 127
 
-    /// An empty head. What is filled beside another one, to be absorbed by it, counts its generations from 128, so that
-    /// its references are known wherever they are kept.
-    init(asBeside isBeside: Bool = false) { self.isBeside = isBeside }
+    /// An empty head. What is filled beside another one, to be absorbed by it, counts its generations from 128 or more,
+    /// so that its references are known wherever they are kept: each run from another one, since the log of late
+    /// samples is read when the series of all runs are known.
+    init(asBesideOfRun run: Int? = nil) {
+        besideGeneration = run.map { Head.lastGeneration + 1 + UInt32($0 % 120) } ?? 0
+    }
 
     /// Whether a reference is of a head that was filled beside another one.
     static func isBeside(_ reference: SeriesReference) -> Bool { reference >> 32 > lastGeneration }
@@ -118,11 +126,12 @@ struct Head: ~Copyable {
         let slot: UInt32
         if let wanted {
             slot = UInt32(Head.slot(wanted))
-            while series.count <= Int(slot) {
+            while series.count < Int(slot) {
                 freeSlots.append(UInt32(series.count))
                 series.append(HeadSeries())
             }
-            freeSlots.removeAll { $0 == slot }
+            // The log names slots in ascending order mostly: a search for each would be one of all gaps.
+            if series.count == Int(slot) { series.append(HeadSeries()) } else { freeSlots.removeAll { $0 == slot } }
         } else if let free = freeSlots.popLast() {
             slot = free
         } else {
@@ -131,8 +140,7 @@ struct Head: ~Copyable {
         }
         var entry = HeadSeries()
         entry.generation =
-            wanted.map { UInt32($0 >> 32) } ?? max(series[Int(slot)].generation, isBeside ? Head.lastGeneration + 1 : 0)
-            + 1
+            wanted.map { UInt32($0 >> 32) } ?? max(series[Int(slot)].generation, besideGeneration) + 1
         entry.isLive = true
         entry.labelOffset = UInt32(labelPairs.count)
         entry.labelCount = UInt16(labels.count)
@@ -257,8 +265,11 @@ struct Head: ~Copyable {
         }
     }
 
+    /// Times that are counted with and told in a block's `meta.json`: 285,000 years either way.
+    static let times: ClosedRange<Int64> = -(1 << 53)...1 << 53
+
     /// Before this samples are too old even for the late; the greatest number while none are taken.
-    private var earliestLate: Int64 {
+    var earliestLate: Int64 {
         lateWindow > 0 && maximumTime > .min + lateWindow ? maximumTime - lateWindow : .max
     }
 
@@ -321,6 +332,12 @@ struct Head: ~Copyable {
 
     /// Chunks do not cross two-hour bounds, where blocks will be cut.
     static let rangeLength: Int64 = 2 * 3_600_000
+
+    /// The last moment of the two hours that a time lies in: its chunk goes no sooner than that is let go.
+    static func rangeEnd(of time: Int64) -> Int64 {
+        guard times.contains(time) else { return time }
+        return (time.flooringDivision(by: rangeLength) + 1) * rangeLength - 1
+    }
 
     /// Where the range of a time begins. Samples come in order mostly, and a division costs more than the rest.
     private mutating func rangeStart(of time: Int64) -> Int64 {
@@ -400,12 +417,65 @@ struct Head: ~Copyable {
         unstored.insert(contentsOf: chunks.map { (UInt32(Head.slot($0.reference)), $0.node) }, at: 0)
     }
 
-    /// Gives a series that was just entered the chunks that an earlier run stored, and what is behind them.
+    /// Gives a series that the log has just named the chunks that an earlier run stored under that reference. Under
+    /// another one there may be chunks of it already, before, between or behind these, and samples from the log.
     mutating func attach(_ chunks: [ClosedChunk], lastValue: Double, to slot: Int) {
-        for chunk in chunks where chunk.firstTime > series[slot].lastTime {
+        guard let first = chunks.first, let last = chunks.last else { return }
+        let (open, numbers) = (series[slot].open, chunkNumbers(of: slot))
+        let own = numbers.map { nodes[Int($0 - 1)].chunk }
+        let read = own.filter { !$0.isStored }
+        if let begin = read.first?.firstTime ?? (open.isEmpty ? nil : open.firstTime) {
+            // What was read of the log is in these chunks; otherwise what they hold is read from the log too.
+            guard first.firstTime <= begin, last.lastTime >= open.lastTime else { return }
+        }
+        for (number, chunk) in zip(numbers, own) {
+            discard(chunk)
+            nodes[Int(number - 1)].next = freeNode
+            freeNode = number
+        }
+        chunkCount -= numbers.count
+        series[slot].open.discard(&arena)
+        series[slot].open = OpenChunk()
+        (series[slot].firstClosed, series[slot].lastClosed) = (0, 0)
+        for chunk in (own.filter(\.isStored) + chunks).sorted(by: { $0.firstTime < $1.firstTime }) {
+            guard chunk.lastTime > series[slot].lastTime else { continue }
+            // A part of it is here: the rest of it comes from the log, and so must all that is behind it.
+            guard chunk.firstTime > series[slot].lastTime else { return }
             append(chunk, to: slot)
-            series[slot].open.goOn(after: chunk.lastTime, lastValue)
+            series[slot].open.goOn(after: chunk.lastTime, chunk.lastTime == last.lastTime ? lastValue : open.lastValue)
             if chunk.lastTime > maximumTime { maximumTime = chunk.lastTime }
+        }
+    }
+
+    /// Sees to it that no series is ever entered under a reference that something on the disk still has, though the log
+    /// does not name its series any more.
+    mutating func reserve(_ reference: SeriesReference) {
+        let slot = Head.slot(reference)
+        guard Head.isPlausible(reference), slot < series.count + 1_000_000 else { return }
+        while series.count <= slot {
+            freeSlots.append(UInt32(series.count))
+            series.append(HeadSeries())
+        }
+        let generation = UInt32(reference >> 32)
+        guard !series[slot].isLive else {
+            if generation > series[slot].generation {
+                reserved[UInt32(slot)] = max(reserved[UInt32(slot)] ?? 0, generation)
+            }
+            return
+        }
+        series[slot].generation = max(series[slot].generation, generation)
+        if series[slot].generation >= Head.lastGeneration { freeSlots.removeAll { $0 == UInt32(slot) } }
+    }
+
+    /// Gives series that were entered under references of this head's own others, where the log has theirs for another
+    /// series: what comes later in the log is not known when they are entered.
+    mutating func renumber(avoiding isTaken: (SeriesReference, _ slot: Int) -> Bool) {
+        for index in unlogged.indices {
+            let slot = Head.slot(unlogged[index])
+            while series[slot].generation < Head.lastGeneration, isTaken(unlogged[index], slot) {
+                series[slot].generation += 1
+                unlogged[index] = Head.reference(UInt32(slot), series[slot].generation)
+            }
         }
     }
 
@@ -546,14 +616,17 @@ struct Head: ~Copyable {
             }
             let entry = series[slot]
             let isIdle = entry.open.isEmpty ? !entry.isFresh : entry.lastTime < time
-            if entry.firstClosed == 0, isIdle, late[UInt32(slot)] == nil, sealedLate[UInt32(slot)] == nil {
+            let hasLate = late[UInt32(slot)] != nil || sealedLate[UInt32(slot)] != nil
+            if entry.firstClosed == 0, isIdle, let bytes = unsafe entry.open.bytes {
+                unsafe discard(ClosedChunk(bytes: bytes, byteCount: 0, sizeClass: entry.open.sizeClass))
+                series[slot].open = OpenChunk()
+                series[slot].open.goOn(after: entry.lastTime, entry.lastValue)
+            }
+            if entry.firstClosed == 0, isIdle, !hasLate {
                 let pairs = Array(
                     labelPairs[Int(entry.labelOffset)..<Int(entry.labelOffset) + 2 * Int(entry.labelCount)])
                 gone.append((UInt32(slot), labels(at: slot), pairs))
-                if let bytes = unsafe entry.open.bytes {
-                    unsafe discard(ClosedChunk(bytes: bytes, byteCount: 0, sizeClass: entry.open.sizeClass))
-                }
-                let generation = entry.generation
+                let generation = max(entry.generation, reserved.removeValue(forKey: UInt32(slot)) ?? 0)
                 series[slot] = HeadSeries()
                 series[slot].generation = generation
                 if generation & Head.lastGeneration < Head.lastGeneration { freeSlots.append(UInt32(slot)) }
@@ -562,7 +635,10 @@ struct Head: ~Copyable {
                 series[slot].isFresh = false
             }
         }
-        deleted.forget(before: time)
+        for slot in deleted.slots {
+            // A chunk that reaches beyond `time` is here, with what was deleted of it.
+            deleted.forget(before: min(time, firstTime(of: Int(slot)) ?? time), of: slot)
+        }
         if !gone.isEmpty {
             index.remove(gone)
             liveCount -= gone.count

@@ -8,8 +8,8 @@ internal import Synchronization
 ///     file  = magic u32 | version u8 | 0 0 0 | chunk…, 128 MiB at the most
 ///     chunk = series u64 | first i64 | last i64 | encoding u8 | length uvarint | data | crc u32
 ///
-/// What is in them is in the log too, so nothing is lost with them: they are not synced, and a file with a mistake is
-/// cut there and what was written later is dropped.
+/// What is in them is in the log too, so nothing is lost with them: the last is not synced, and a file with a mistake
+/// is cut there and what was written later is dropped.
 ///
 /// - SeeAlso: Prometheus, `tsdb/docs/format/head_chunks.md`.
 final class HeadChunkFiles: Sendable {
@@ -87,6 +87,9 @@ final class HeadChunkFiles: Sendable {
     }
 
     private func begin(_ state: inout State) throws(FileError) {
+        // Of the files, only the last may be less than was written after a loss of power: a hole before whole chunks
+        // would not be seen, and hide what the log has of its time.
+        if let last = state.files[state.current] { try last.file.synchronize() }
         let number = state.current + 1
         let path = "\(directory)/\(BlockFormat.segmentName(number))"
         // What a failed attempt left.
@@ -222,7 +225,9 @@ final class HeadChunkFiles: Sendable {
             let data = decoder.offset..<decoder.offset + Int(length)
             var code = CRC32C()
             unsafe code.add(bytes.span.extracting(start..<data.upperBound).bytes)
-            guard code.value == bytes.bigEndian(at: data.upperBound, as: UInt32.self), first <= last else {
+            guard code.value == bytes.bigEndian(at: data.upperBound, as: UInt32.self), first <= last,
+                Head.times.contains(first), Head.times.contains(last)
+            else {
                 return (start, newest, "a checksum is wrong")
             }
             decoder.skip(Int(length) + 4)

@@ -36,11 +36,9 @@ struct Tombstones {
     mutating func remove(_ slot: Int) { ranges[UInt32(slot)] = nil }
 
     /// Drops what lies before `time` altogether: the samples are gone.
-    mutating func forget(before time: Int64) {
-        for slot in slots {
-            let kept = (ranges[slot] ?? []).filter { (range: ClosedRange<Int64>) in range.upperBound >= time }
-            ranges[slot] = kept.isEmpty ? nil : kept
-        }
+    mutating func forget(before time: Int64, of slot: UInt32) {
+        let kept = (ranges[slot] ?? []).filter { (range: ClosedRange<Int64>) in range.upperBound >= time }
+        ranges[slot] = kept.isEmpty ? nil : kept
     }
 }
 

@@ -16,6 +16,8 @@ enum LogFormat {
     static let segmentBytes = 128 << 20
     static let headerBytes = 7
     static let snappyFlag: UInt8 = 1 << 3
+    /// Prometheus writes it when it is told to; `--storage.tsdb.wal-compression-type=snappy` is what it does by itself.
+    static let zstdFlag: UInt8 = 1 << 4
     /// A longer record is a mistake of the reader or of the disk.
     static let recordBytesLimit = segmentBytes
 

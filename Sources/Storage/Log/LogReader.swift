@@ -7,6 +7,8 @@ struct LogReader {
         /// Offset just behind the last whole record.
         var offset: Int
         var reason: String
+        /// What follows is sound, and for another reader: it is not to be cut away.
+        var isForeign = false
     }
 
     private let bytes: [UInt8]
@@ -71,6 +73,11 @@ struct LogReader {
         }
         let flags = bytes[offset]
         let count = Int(bytes.bigEndian(at: offset + 1, as: UInt16.self))
+        guard flags & ~0xF != LogFormat.zstdFlag else {
+            tear = Tear(offset: wholeEnd, reason: "it goes on compressed by zstd, which is not read", isForeign: true)
+            offset = bytes.count
+            return nil
+        }
         guard let kind = LogFormat.Fragment(rawValue: flags & 7), flags & ~0xF == 0,
             start + count <= bytes.count,
             offset % LogFormat.pageBytes + LogFormat.headerBytes + count <= LogFormat.pageBytes

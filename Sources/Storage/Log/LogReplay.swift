@@ -38,6 +38,8 @@ struct LogReplay {
     var stored: [SeriesReference: HeadChunkFiles.Stored] = [:]
     /// The folder of the log of late samples.
     var lateDirectory: String?
+    /// The last segment of it to read.
+    var lateThrough = Int.max
 
     /// What is known while it is read.
     private struct State {
@@ -50,12 +52,16 @@ struct LogReplay {
         var newest: [Int: Int64] = [:]
         var segment = -1
         var isLate = false
+        /// References of series that the log does not name.
+        var unknown: Set<UInt64> = []
+        /// What could not be read first.
+        var failure: FileError?
     }
 
     func run(
         into head: inout Head, exemplars: inout ExemplarRing, oldest: Int64,
         at begun: (_ segment: Int) -> Void = { _ in }
-    ) throws(FileError) -> (report: ReplayReport, newest: [Int: Int64]) {
+    ) throws(FileError) -> (report: ReplayReport, newest: [Int: Int64], failure: FileError?) {
         var state = State(exemplars: exemplars, stored: stored)
         // What was read before an error counts all the same.
         defer { exemplars = state.exemplars }
@@ -64,7 +70,7 @@ struct LogReplay {
         for name in names where name.hasSuffix(".tmp") { try remove("\(directory)/\(name)") }
         if let checkpoint {
             for name in try files.list("\(directory)/\(checkpoint)") {
-                try read("\(directory)/\(checkpoint)/\(name)", into: &head, oldest, &state)
+                take("\(directory)/\(checkpoint)/\(name)", into: &head, oldest, &state)
             }
         }
         let done = checkpoint.flatMap { Int($0.dropFirst(11)) } ?? -1
@@ -72,21 +78,38 @@ struct LogReplay {
             guard let number = Int(name), name.count == 8, number > done, number <= through else { continue }
             begun(number)
             (state.segment, state.newest[number]) = (number, .min)
-            try read("\(directory)/\(name)", into: &head, oldest, &state)
+            take("\(directory)/\(name)", into: &head, oldest, &state)
             state.report.segments += 1
         }
         if let lateDirectory, try files.attributes(of: lateDirectory) != nil {
             state.isLate = true
-            for number in try LogReplay.segments(in: lateDirectory, files) {
-                try read("\(lateDirectory)/\(LogFormat.segmentName(number))", into: &head, .min, &state)
+            for number in try LogReplay.segments(in: lateDirectory, files) where number <= lateThrough {
+                take("\(lateDirectory)/\(LogFormat.segmentName(number))", into: &head, .min, &state)
             }
+        }
+        head.renumber { reference, slot in
+            state.known[reference].map { $0 != slot } ?? false || state.unknown.contains(reference)
+                || state.stored[reference] != nil
         }
         state.known.forEach { reference, slot in
             let own = Head.reference(UInt32(slot), head.series[slot].generation)
-            if own != reference { head.foreign[reference] = own }
+            if own != reference {
+                head.foreign[reference] = own
+                head.reserve(reference)
+            }
         }
+        for reference in state.unknown.union(state.stored.keys) { head.reserve(reference) }
         state.report.series = head.liveCount
-        return (state.report, state.newest)
+        return (state.report, state.newest, state.failure)
+    }
+
+    /// Reads a file of the log; one that cannot be read is told, and the others count all the same. It stays, for the
+    /// next start.
+    private func take(_ path: String, into head: inout Head, _ oldest: Int64, _ state: inout State) {
+        do throws(FileError) { try read(path, into: &head, oldest, &state) } catch {
+            state.failure = state.failure ?? error
+            if !state.isLate { state.newest[state.segment] = .max }
+        }
     }
 
     private func remove(_ path: String) throws(FileError) {
@@ -103,6 +126,12 @@ struct LogReplay {
         var reader = LogReader(bytes)
         while let record = reader.next() { apply(record, to: &head, oldest, &state) }
         guard let tear = reader.tear else { return }
+        guard !tear.isForeign else {
+            state.report.repairs.append(
+                "\(path): \(tear.reason), at byte \(tear.offset); let Prometheus write it with Snappy, its default")
+            if !state.isLate { state.newest[state.segment] = .max }
+            return
+        }
         let lost = bytes.count - tear.offset
         state.report.repairs.append("\(path): \(tear.reason) at byte \(tear.offset); \(lost) bytes cut away")
         let file = try files.open(path, .readWrite)
@@ -185,13 +214,19 @@ struct LogReplay {
                 state.report.skippedRecords += 1
                 return
             }
+            guard Head.times.contains(time) else {
+                state.report.staleSamples += 1
+                continue
+            }
             guard let slot = state.known[reference] else {
                 // What is not known cannot be written to a block: the segment stays as long as it can matter.
                 newest = max(newest, time)
                 state.report.unknownReferences += 1
+                if state.unknown.count < 1_000_000 { state.unknown.insert(reference) }
                 continue
             }
-            if state.isLate, time <= head.series[slot].lastTime || time < head.minimumTime {
+            // Late it stays, though after a loss of power nothing newer may be there: its log alone has it.
+            if state.isLate {
                 if head.enterLate(slot, time, value) { state.report.lateSamples += 1 }
                 continue
             }
@@ -214,7 +249,10 @@ struct LogReplay {
                 state.report.unknownReferences += 1
                 continue
             }
-            head.bury(first...last, of: slot)
+            // After a loss of power some of what was deleted may be missing; what comes in its place is not deleted.
+            let end = min(last, head.series[slot].lastTime)
+            if first <= end { head.bury(first...end, of: slot) }
+            state.newest[state.segment] = max(state.newest[state.segment] ?? .min, Head.rangeEnd(of: last))
             state.report.tombstones += 1
         }
     }

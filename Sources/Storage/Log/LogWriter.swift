@@ -14,6 +14,8 @@ struct LogWriter: ~Copyable {
     /// Where the next fragment goes, and where the last whole record ends.
     private var end = 0
     private var isDirty = false
+    /// Segments before this one that are not on the disk yet: it refused their sync.
+    private(set) var unsynced: [any File] = []
     private var compressed: [UInt8] = []
     private var fragments: [UInt8] = []
 
@@ -65,12 +67,15 @@ struct LogWriter: ~Copyable {
     /// Ends the segment and begins the next.
     mutating func beginSegment() throws(FileError) {
         let next = try files.open("\(directory)/\(LogFormat.segmentName(segment + 1))", .create)
-        // What is lost without this sync is told by the next one; the data is in the kernel already.
-        try? file.synchronize()
+        // The data is in the kernel already: the next sync has to do with both.
+        do throws(FileError) { try file.synchronize() } catch { unsynced.append(file) }
         (file, end, isDirty) = (next, 0, false)
         segment += 1
         try files.synchronize(directory: directory)
     }
+
+    /// Says that so many of the earlier segments are on the disk now.
+    mutating func didSynchronize(_ count: Int) { unsynced.removeFirst(min(count, unsynced.count)) }
 
     private mutating func put() throws(FileError) {
         do throws(FileError) {
