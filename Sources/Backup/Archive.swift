@@ -51,6 +51,11 @@ public final class Archive: Sendable {
             let step = ArchiveFormat.piece + SealedPieces.tagBytes
             size = max(0, body - (body + step - 1) / step * SealedPieces.tagBytes)
         } else {
+            // Whoever can write the archive's place could else put another in that of the sealed one.
+            guard passphrase == nil else {
+                throw .closed(
+                    file: path, reason: "is not sealed, though a passphrase is given; leave that out if this is right")
+            }
             (pieces, size) = (nil, whole)
         }
         let reading = ArchiveBytes(path: path, file: file, pieces: pieces, size: size)

@@ -72,7 +72,7 @@ enum ArchiveFormat {
 public enum ArchiveError: Error, Sendable, Hashable, CustomStringConvertible {
     /// It is not what was written: the file, the byte, what is wrong there.
     case damaged(file: String, offset: Int, reason: String)
-    /// It is sealed, and there is no passphrase or another one.
+    /// It is sealed, and there is no passphrase or another one; or there is one, and it is not sealed.
     case closed(file: String, reason: String)
     /// The file system refuses.
     case file(FileError)

@@ -22,19 +22,24 @@ public struct BackupStage: Sendable {
         clock: any TimeSource
     ) async throws {
         BackupStage.removeForgotten(in: directory, files, before: clock.now() - 86_400_000)
+        store.openBlocks()
         name = try store.snapshot()
+        let missing = store.setAside.map { JSON.string("\($0.name): \($0.reason)") }
         path = "\(directory)/\(SeriesStore.snapshotFolder)/\(name)"
         do {
             try journal?.copy(to: "\(path)/journal", files)
             var facts: [JSON.Member] = [
                 .init("version", .number(1)), .init("made", .string(clock.now().rfc3339(trimmed: true))),
+                .init("missing", .array(missing)),
             ]
             switch database {
             case .postgresql: facts.append(.init("database", "postgresql, not in this archive: use pg_dump"))
             case .sqlite(let place):
                 let source = place.hasPrefix("/") ? place : "\(directory)/\(place)"
                 if try files.attributes(of: source) != nil {
-                    let name = place.hasPrefix("/") ? place.lastPathPart : place
+                    // What lies outside the data directory is put into it.
+                    let isInside = !place.hasPrefix("/") && !place.split(separator: "/").contains("..")
+                    let name = isInside ? place : place.lastPathPart
                     try files.createDirectory("\(path)/\(name)".parentDirectory)
                     let opened = SQLiteDatabase(path: source, clock: clock)
                     let target = "\(path)/\(name)"

@@ -22,6 +22,13 @@ extension SeriesStore {
         return name
     }
 
+    /// Opens every block, so that those that cannot be opened are among `setAside`: they are in no snapshot.
+    public func openBlocks() {
+        for block in shelf.blocks {
+            do throws(BlockDefect) { _ = try block.index } catch { block.report(error) }
+        }
+    }
+
     private func snapshot(named name: String, skipHead: Bool) throws(StorageError) {
         try upkeep.withLock { _ throws(StorageError) in
             guard skipHead || replay.state == .done else { throw .replaying }

@@ -18,6 +18,12 @@ struct Passphrase: ParsableArguments {
     var passphraseFile: String?
 
     func bytes() throws -> [UInt8]? {
+        for name in ["VEDETTE_BACKUP_PASSPHRASE_FILE", "VEDETTE_BACKUP_PASSPHRASE"] {
+            // An archive that is meant to be sealed is not to lie open because a variable was lost.
+            if environmentVariable(name)?.isEmpty ?? false {
+                throw Refusal("\(name) is empty; give it a value, or unset it for an archive that is not sealed")
+            }
+        }
         if let path = passphraseFile ?? environment("VEDETTE_BACKUP_PASSPHRASE_FILE") {
             let text: String
             do { text = try Secret(file: path).reveal { try SystemFiles().contents(of: $0) } } catch {
@@ -62,6 +68,8 @@ struct BackupCreate: AsyncParsableCommand {
                 of: store, journal, .sqlite(database), directory: dataDir, files: files, clock: SystemClock())
             defer { try? BackupStage.remove(stage.name, directory: dataDir, files: files) }
             try archive(stage.path, secret)
+        } catch let error as ExitCode {
+            throw error
         } catch let StorageError.locked(directory) {
             throw Refusal(
                 "\(directory): a daemon uses this data directory; back it up with --url in place of --data-dir")
@@ -75,7 +83,7 @@ struct BackupCreate: AsyncParsableCommand {
     private func fromDaemon(_ secret: [UInt8]?) async throws {
         let made = try await client.post("/api/vedette/v1/backup", [])
         guard let name = made["name"]?.string, let path = made["path"]?.string else {
-            throw Refusal("\(client.url) answers not as a daemon does; check --url")
+            throw Refusal("\(client.shownURL) answers not as a daemon does; check --url")
         }
         var failure: (any Error)?
         do {
@@ -85,14 +93,25 @@ struct BackupCreate: AsyncParsableCommand {
             try archive(path, secret)
         } catch { failure = error }
         _ = try await client.exchange("/api/vedette/v1/backup/\(name.percentEncoded)", method: "DELETE")
-        if let failure { throw failure as? Refusal ?? Refusal("\(failure)") }
+        if let failure { throw failure is Refusal || failure is ExitCode ? failure : Refusal("\(failure)") }
     }
 
     private func archive(_ stage: String, _ secret: [UInt8]?) throws {
         let size = try BackupStage.archive(
             stage, as: file, passphrase: secret, files: SystemFiles(), clock: SystemClock())
         Output.line("\(file): \(size) bytes\(secret == nil ? "" : ", sealed")")
+        let facts = try JSON(parsing: SystemFiles().contents(of: "\(stage)/vedette-backup.json"))
+        if tellMissing(facts) { throw ExitCode(1) }
     }
+}
+
+/// Names the blocks that could not be read when the backup was made; whether there are any.
+private func tellMissing(_ facts: JSON) -> Bool {
+    let missing = facts["missing"]?.array ?? []
+    for block in missing {
+        Output.problem("not in the backup: block \(block.string ?? ""); keep an older backup that has it")
+    }
+    return !missing.isEmpty
 }
 
 /// Damage is found, exit 1; the rest is wrong use.
@@ -109,6 +128,7 @@ private func opening<Value>(_ body: () throws(ArchiveError) -> Value) throws -> 
 private func tell(_ report: Archive.Report) {
     let database = report.facts["database"]?.string ?? "none"
     Output.line("made \(report.facts["made"]?.string ?? ""), database: \(database)")
+    _ = tellMissing(report.facts)
 }
 
 /// `vedette backup verify FILE`.

@@ -7,6 +7,13 @@ internal import Transport
 struct Client: ParsableArguments {
     @Option(help: "The daemon's address, http(s)://HOST:PORT or unix:PATH; or the variable VEDETTE_URL.")
     var url = environment("VEDETTE_URL") ?? "http://127.0.0.1:9470"
+    /// The same without a user and a password, to be told.
+    var shownURL: String {
+        guard let scheme = url.firstRange(of: "//"),
+            let end = url[scheme.upperBound...].prefix(while: { $0 != "/" }).lastIndex(of: "@")
+        else { return url }
+        return String(url[..<scheme.upperBound] + url[url.index(after: end)...])
+    }
     @Option(help: "A file with the token to show; or the variable VEDETTE_TOKEN_FILE.")
     var tokenFile: String?
     @Option(help: "A PEM file of the authority that signed the daemon's certificate.") var caFile: String?
@@ -27,7 +34,7 @@ struct Client: ParsableArguments {
             HTTPRequest(
                 url: url + path + (query.isEmpty ? "" : "?\(query)"), timeout: 130_000, maximumResponseBytes: 64 << 20))
         guard let body = try? JSON(parsing: response.body) else {
-            throw Refusal("\(url) answers HTTP \(response.status), and not as a daemon does; check --url")
+            throw Refusal("\(shownURL) answers HTTP \(response.status), and not as a daemon does; check --url")
         }
         guard response.status == 200 else {
             let cure = body["cure"]?.string.map { "; \($0)" } ?? ""
@@ -54,7 +61,8 @@ struct Client: ParsableArguments {
         // An empty body is no JSON.
         let answer = (try? JSON(parsing: response.body)) ?? .null
         guard (200..<300).contains(response.status) else {
-            throw Refusal(answer.string ?? answer["message"]?.string ?? "\(url)\(path) answers HTTP \(response.status)")
+            throw Refusal(
+                answer.string ?? answer["message"]?.string ?? "\(shownURL)\(path) answers HTTP \(response.status)")
         }
         return answer
     }
@@ -106,14 +114,15 @@ struct Client: ParsableArguments {
             return try await transport.send(request)
         } catch {
             throw Refusal(
-                "no daemon answers at \(url): \(error); start it with `vedette run` or name its address with --url")
+                "no daemon answers at \(shownURL): \(error); start it with `vedette run` or name its address with --url"
+            )
         }
     }
 
     private func send(_ request: HTTPRequest) async throws -> JSON {
         let response = try await exchange(request)
         guard let body = try? JSON(parsing: response.body), let status = body["status"]?.string else {
-            throw Refusal("\(url) answers HTTP \(response.status), and not as a daemon does; check --url")
+            throw Refusal("\(shownURL) answers HTTP \(response.status), and not as a daemon does; check --url")
         }
         guard status == "success", let data = body["data"] else {
             throw Refusal(body["error"]?.string ?? "HTTP \(response.status)")

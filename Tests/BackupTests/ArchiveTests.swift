@@ -109,6 +109,9 @@ import Testing
             try Archive("b", files, passphrase: Array("wrong".utf8))
         }
         #expect(throws: ArchiveError.self) { try Archive("b", files, passphrase: nil) }
+        _ = try make(files, nil, as: "open")
+        // One that is not sealed is not taken for the one that was.
+        #expect(throws: ArchiveError.self) { try Archive("open", files, passphrase: Array("right".utf8)) }
     }
 
     @Test("a full disk leaves no half archive") func fullDisk() throws {

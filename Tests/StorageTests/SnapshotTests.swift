@@ -50,6 +50,21 @@ import Testing
         #expect(try BlockTests.all(store) == expected)
     }
 
+    @Test("a block that cannot be opened is known before a snapshot leaves it out") func unreadable() throws {
+        let files = MemoryFiles()
+        var expected: [Labels: [Int64: Double]] = [:]
+        let store = try BlockTests.open(files, BlockTests.clock(at: BlockTests.start))
+        BlockTests.fill(store, series: 3, from: BlockTests.start, hours: 9, into: &expected)
+        let again = try #require(store.shelf.blocks.first).meta.ulid.text
+        try files.open("d/\(again)/index", .readWrite).truncate(to: 50)
+        let fresh = try SeriesStore(
+            directory: "d", settings: StorageSettings(), files: files.afterKill(),
+            clock: BlockTests.clock(at: BlockTests.start + 9 * 3_600_000))
+        #expect(fresh.setAside.isEmpty)
+        fresh.openBlocks()
+        #expect(fresh.setAside.map(\.name) == [again])
+    }
+
     @Test("what is imported beside a running store is served after its upkeep, and what is removed is forgotten")
     func imports() throws {
         let files = MemoryFiles()
