@@ -60,7 +60,7 @@ public struct AlertGroup: Sendable, Hashable {
     /// What the alerts have in common by the route.
     public let labels: Labels
     /// The timing and the intervals' names, taken from the route; a retired group has none of its own.
-    var groupInterval: Milliseconds, repeatInterval: Milliseconds
+    public internal(set) var groupInterval: Milliseconds, repeatInterval: Milliseconds
     /// Names of time intervals: within the first it tells nothing, outside the second neither.
     public internal(set) var muteIntervals: [String] = [], activeIntervals: [String] = []
     /// The route's own labels, templates as they stand.

@@ -290,7 +290,7 @@ public actor Dispatcher: AlertSink, AnnouncementSink, MetricsSource {
         for notification in decision.notifications { changes += queue(notification, now: now) }
         for id in decision.ended { outbox.endSilently(id, now: now) }
         if peers != nil {
-            changes += outbox.dropTold(nil, member: member(now), now: now) + (outbox.told?.forget(now: now) ?? [])
+            changes += outbox.dropTold(nil, group: groupState(now), now: now) + (outbox.told?.forget(now: now) ?? [])
         }
         let due: (entries: [OutboxEntry], changes: [StateChange]) = isStopping ? ([], []) : outbox.takeDue(now: now)
         changes += due.changes

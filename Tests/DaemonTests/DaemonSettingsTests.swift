@@ -1,5 +1,6 @@
 import Daemon
 import Model
+import Notifying
 import Rules
 import Scraping
 import Settings
@@ -48,7 +49,7 @@ import Testing
             ),
             (
                 "alerting: {peers: {name: a, members: [{name: a, url: 'http://a'}]}}",
-                "etc/vedette.yaml:1:39: members: names no other daemon than 'a'; add one, or leave peers out"
+                "etc/vedette.yaml:1:38: members: names no other daemon than 'a'; add one, or leave peers out"
             ),
             (
                 "alerting: {peers: {name: a, members: [{name: b, url: 'b:9470'}]}}",
@@ -64,11 +65,11 @@ import Testing
             ),
             (
                 "alerting: {peers: {members: [{name: b, url: 'http://b'}]}}",
-                "etc/vedette.yaml:1:20: name: must have 1 to 100 bytes; give this daemon a name"
+                "etc/vedette.yaml:1:19: name: must have 1 to 100 bytes; give this daemon a name"
             ),
             (
                 "alerting: {peers: {name: a, member: []}}",
-                "x"
+                "etc/vedette.yaml:1:29: unknown key 'member'; did you mean 'members'?"
             ),
             ("storage: {retention_time: 5s}", "etc/vedette.yaml:1:27: retention_time: must be at least 1m"),
             (

@@ -66,6 +66,23 @@ import Transport
         )
     }
 
+    @Test("a repeat is taken over however short its interval is", arguments: [5, 20]) func shortRepeats(seconds: Int)
+        throws
+    {
+        let config = one.replacing("group_interval: 1m", with: "group_interval: 5s")
+            .replacing("repeat_interval: 10m", with: "repeat_interval: \(seconds)s")
+        let world = try PeerDaemonsWorld(config)
+        world.run(1)
+        world.fire()
+        world.run(50)
+        let before = world.taken
+        #expect(before.count > 1 && before.allSatisfy { $0.sender == "a" })
+        world.kill("a")
+        world.run(60)
+        let gap = world.taken.dropFirst(before.count).first.map { $0.time - before[before.count - 1].time }
+        #expect(gap ?? 0 > 0 && gap ?? 99_000 <= Milliseconds(seconds + 20) * 1000)
+    }
+
     @Test("one that never heard of an alert tells its end when whoever told is dead") func unknownEnd() throws {
         let world = try PeerDaemonsWorld(one)
         world.run(1)

@@ -7,7 +7,8 @@ import Synchronization
 import Testing
 import Transport
 
-/// Alertmanager's acceptance scenarios over time, in simulated time; those of a cluster by as many daemons in one world.
+/// Alertmanager's acceptance scenarios over time, in simulated time; those of a cluster by several daemons in one
+/// world.
 @Suite struct ScenarioPeersTests {
     @Test(
         "Alertmanager's timing, scenario by scenario",

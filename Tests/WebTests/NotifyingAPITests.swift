@@ -1,5 +1,7 @@
 import Basics
 import Model
+import Notifying
+import TestSupport
 import Testing
 
 @testable import Web

@@ -316,7 +316,7 @@ extension Dispatcher {
         }
         guard !changes.isEmpty else { return [] }
         changes += groups.learn(Array(told.values), now: now)
-        changes += outbox.dropTold(keys, member: member(now), now: now)
+        changes += outbox.dropTold(keys, group: groupState(now), now: now)
         changes += tellOfPaths(now: now)
         return changes
     }
@@ -351,10 +351,14 @@ extension Dispatcher {
     }
     private static let mostSilences = 20_000
 
-    /// What a group knows of an alert.
-    func member(_ now: Timestamp) -> (_ group: String, Labels) -> Outbox.MemberState? {
-        { [groups] id, labels in
-            groups.groups[id]?.members[labels].map { ($0.isResolved(at: now), $0.updatedAt) }
+    /// What a group knows of its alerts.
+    func groupState(_ now: Timestamp) -> (_ id: String) -> Outbox.GroupState? {
+        { [groups] id in
+            groups.groups[id].map { group in
+                Outbox.GroupState(repeatInterval: group.repeatInterval) { labels in
+                    group.members[labels].map { ($0.isResolved(at: now), $0.updatedAt) }
+                }
+            }
         }
     }
 

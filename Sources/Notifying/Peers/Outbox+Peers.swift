@@ -87,13 +87,17 @@ extension Outbox {
     /// - What a peer told to be over after our senders last spoke of it fires no more as far as we know: should they
     ///   say that it does, it is told then.
     /// - What we told ourselves, and no peer, hides nothing that we decide to tell.
-    /// - A repeat is known when something was told about then.
+    /// - A repeat is known when a peer told something about then.
     ///
-    /// - Parameter member: What the group knows of an alert by now.
-    func isTold(_ entry: OutboxEntry, member: (Labels) -> MemberState? = { _ in nil }) -> Bool {
+    /// - Parameter group: What the group knows by now; without it a repeat is taken for news.
+    func isTold(_ entry: OutboxEntry, group: GroupState? = nil) -> Bool {
         guard isShared(entry), let known = told?.entries[key(entry)] else { return false }
         let page = entry.notification
-        if page.reason == .repeated, known.isOurs || known.told + Outbox.repeatSlack < page.decidedAt { return false }
+        if page.reason == .repeated {
+            guard let group, !known.isOurs,
+                known.told + min(PeerMessage.tolerance, group.repeatInterval / 2) >= page.decidedAt
+            else { return false }
+        }
         var isByPeer = page.reason == .repeated
         var later: [UInt64: (isFiring: Bool, isBoth: Bool, startsAt: Timestamp)]?
         for (fingerprint, own) in page.knowledge {
@@ -102,7 +106,7 @@ extension Outbox {
             let knows = mark.knowledge == (own.isFiring ? .firing : .resolved)
             let slack = own.isFiring && !own.isBoth ? AlertGroups.peerPhase : 0
             if knows, mark.at + slack >= own.startsAt { continue }
-            if later == nil { later = laterKnowledge(than: entry, member: member) }
+            if later == nil { later = laterKnowledge(than: entry, group) }
             guard let last = later?[fingerprint], mark.knowledge == (last.isFiring ? .firing : .resolved),
                 mark.at >= last.startsAt
             else { return false }
@@ -110,11 +114,8 @@ extension Outbox {
         return isByPeer
     }
 
-    /// How long before a repeat was decided another daemon's telling counts as that repeat.
-    private static let repeatSlack: Milliseconds = 60_000
-
     private func laterKnowledge(
-        than entry: OutboxEntry, member: (Labels) -> MemberState?
+        than entry: OutboxEntry, _ group: GroupState?
     ) -> [UInt64: (isFiring: Bool, isBoth: Bool, startsAt: Timestamp)] {
         var found: [UInt64: (isFiring: Bool, isBoth: Bool, startsAt: Timestamp)] = [:]
         let pages = lanes.pages(of: entry.notification.groupID, through: entry.channelID)
@@ -123,7 +124,7 @@ extension Outbox {
         }
         for alert in entry.notification.firing {
             let fingerprint = alert.labels.fingerprint
-            guard found[fingerprint] == nil, let state = member(alert.labels) else { continue }
+            guard found[fingerprint] == nil, let state = group?.member(alert.labels) else { continue }
             if state.isOver {
                 found[fingerprint] = (false, false, alert.startsAt)
             } else {
@@ -147,14 +148,19 @@ extension Outbox {
 
     /// What a group knows of an alert: whether it is over, and when its senders last spoke of it.
     typealias MemberState = (isOver: Bool, heardAt: Timestamp)
+    /// What a group knows of its alerts, and after what time it is told again.
+    struct GroupState {
+        var repeatInterval: Milliseconds
+        var member: (Labels) -> MemberState?
+    }
 
     /// Drops the first page of each group, as long as peers told it.
     ///
     /// - Parameters:
     ///   - keys: Of which groups and channels something was learnt; nil: any whose wait is over.
-    ///   - member: What a group knows of an alert by now.
+    ///   - group: What a group knows by now.
     mutating func dropTold(
-        _ keys: Set<String>?, member: (_ group: String, Labels) -> MemberState?, now: Timestamp
+        _ keys: Set<String>?, group: (String) -> GroupState?, now: Timestamp
     ) -> [StateChange] {
         guard told != nil, !entries.isEmpty else { return [] }
         for entry in entries.values.sorted(by: { $0.sequence < $1.sequence }) {
@@ -166,9 +172,8 @@ extension Outbox {
             } else {
                 if case .waiting(let until) = entry.state, until > now { continue }
             }
-            let group = entry.notification.groupID
             // Those behind it are looked at when they come forward.
-            if isTold(entry, member: { member(group, $0) }) { drop(told: entry, now: now) }
+            if isTold(entry, group: group(entry.notification.groupID)) { drop(told: entry, now: now) }
         }
         return drain()
     }

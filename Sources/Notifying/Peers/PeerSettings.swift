@@ -43,17 +43,17 @@ public struct PeerSettings: Sendable, Hashable {
             members.append(member)
         }
         self.init(name: name, members: members)
+        timeout = try map.takeDuration("timeout", default: timeout)
+        try map.finish()
         guard !self.members.isEmpty else {
             throw map.error("members", "names no other daemon than '\(name)'; add one, or leave peers out")
         }
         guard self.members.count <= PeerSettings.mostMembers else {
             throw map.error("members", "must be \(PeerSettings.mostMembers) at the most, beside this one")
         }
-        timeout = try map.takeDuration("timeout", default: timeout)
         guard (1000...600_000).contains(timeout) else {
             throw map.error("timeout", "must be from 1s to 10m; 15s is good")
         }
-        try map.finish()
     }
 
     static let longestName = 100
