@@ -36,10 +36,12 @@ extension SeriesStore {
             // Until then older samples lie in another head. Under the log's lock, since the heads change places there.
             guard replay.state == .done else { throw .replaying }
             let range = (from: from.milliseconds, through: through.milliseconds)
-            let (stones, late) = head.withLock { head in
-                (
-                    head.tombstones(for: matchers, from: range.from, through: range.through),
-                    head.lateSlots(matchers, from: range.from, through: range.through)
+            let (stones, late, lateStones) = head.withLock { head in
+                let late = head.lateSlots(matchers, from: range.from, through: range.through)
+                return (
+                    head.tombstones(for: matchers, from: range.from, through: range.through), late,
+                    // The log of all samples has them too, and may give them back as ones in order.
+                    head.lateTombstones(of: late, from: range.from, through: range.through)
                 )
             }
             guard !stones.isEmpty || !late.isEmpty || log.hasStaleLate else { return 0 }
@@ -50,11 +52,12 @@ extension SeriesStore {
                 }
                 guard attempt(&log, { (log) throws(FileError) in try rewriteLate(&log) }) else { throw .logRefused }
             }
-            guard !stones.isEmpty else { return late.count }
+            let logged = stones + lateStones
+            guard !logged.isEmpty else { return late.count }
             let isLogged = attempt(&log) { (log) throws(FileError) in
-                try SeriesStore.writeTombstones(stones, to: &log.writer, record: &log.record)
+                try SeriesStore.writeTombstones(logged, to: &log.writer, record: &log.record)
                 // The segment stays as long as what was deleted: files of chunks still hold it.
-                log.note(Head.rangeEnd(of: stones.map(\.range.upperBound).max() ?? .min), in: log.writer.segment)
+                log.note(Head.rangeEnd(of: logged.map(\.range.upperBound).max() ?? .min), in: log.writer.segment)
             }
             guard isLogged else { throw .logRefused }
             head.withLock { head in for stone in stones { head.bury(stone) } }

@@ -153,6 +153,28 @@ import Testing
         }
     }
 
+    @Test("closed chunks are stored the oldest first, though some could not be stored and are in a block")
+    func storeOrder()
+        throws
+    {
+        var head = Head()
+        let labels = BlockTests.labels(0)
+        let slot = Head.slot(head.create(labels, hash: SeriesIndex.hash(labels)))
+        let range = Head.rangeLength
+        for number in 0..<3 { _ = head.replay(slot, start + Int64(number) * range, 1) }
+        let refused = head.takeUnstored(100)
+        head.putBack(refused)
+        head.endReading()
+        #expect(refused.map(\.chunk.firstTime) == [start, start + range])
+        // The first is in a block; its place in the table is the third's.
+        let gone = head.forget(before: start + range)
+        #expect(gone == 1)
+        for number in 3..<5 { _ = head.replay(slot, start + Int64(number) * range, 1) }
+        let taken = head.takeUnstored(100).map(\.chunk.firstTime)
+        #expect(taken == (1..<4).map { start + Int64($0) * range })
+        head.endReading()
+    }
+
     // MARK: References
 
     @Test("chunks are found where a run had taken samples before it had read the log") func chunksAfterBeside() throws {

@@ -71,6 +71,8 @@ private final class StorageWorld {
     /// The newest moment that anything was stored at.
     private var newest = Int64.min / 2
     private var hasTrouble = false
+    /// Moments of samples that were deleted, or were to be.
+    private var deleted: [Labels: Set<Int64>] = [:]
     /// The series of which something is in memory alone.
     private var unlogged: Set<Int> = []
     /// What was refused for the sake of samples that a loss of power may take: the log has it too.
@@ -198,7 +200,9 @@ private final class StorageWorld {
             return
         }
         if !outcome.isLogged { unlogged.insert(number) }
-        note(number, time, value, isCertain: true, isLogged: outcome.isLogged && !files.hasCrashed)
+        // A sample that equals the deleted last one of its series is taken and changes nothing, as in Prometheus.
+        let isCertain = !(deleted[labels(number)]?.contains(time) ?? false)
+        note(number, time, value, isCertain: isCertain, isLogged: outcome.isLogged && !files.hasCrashed)
         newest = max(newest, time)
     }
 
@@ -321,7 +325,10 @@ private final class StorageWorld {
         } catch { trace.append("(\(error))") }
         for (labels, samples) in model where matchers.allSatisfy({ $0.matches(labels) }) {
             for time in samples.keys where (from...max(from, through)).contains(time) {
-                if isDone { model[labels]?[time] = nil } else { model[labels]?[time]?.isCertain = false }
+                deleted[labels, default: []].insert(time)
+                // What was refused is in the log, and was not there to be deleted.
+                let wasRefused = refused.contains { $0.time == time && self.labels($0.number) == labels }
+                if isDone, !wasRefused { model[labels]?[time] = nil } else { model[labels]?[time]?.isCertain = false }
             }
         }
     }

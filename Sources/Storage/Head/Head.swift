@@ -41,7 +41,7 @@ struct Head: ~Copyable {
     private var nodes: [ChunkNode] = []
     private var freeNode: UInt32 = 0
     /// Closed chunks that may still be in memory: slot and node.
-    private var unstored: [(slot: UInt32, node: UInt32)] = []
+    private var unstored: [(slot: UInt32, node: UInt32, firstTime: Int64)] = []
     private(set) var arena = ChunkArena()
     /// Buffers taken out of use while readers may still hold them.
     private var garbage: [ClosedChunk] = []
@@ -351,7 +351,8 @@ struct Head: ~Copyable {
 
     private mutating func closeChunk(of slot: Int) {
         append(series[slot].open.close(&arena), to: slot)
-        unstored.append((UInt32(slot), series[slot].lastClosed))
+        let number = series[slot].lastClosed
+        unstored.append((UInt32(slot), number, nodes[Int(number - 1)].chunk.firstTime))
     }
 
     /// Puts a chunk behind those that a series has.
@@ -381,12 +382,12 @@ struct Head: ~Copyable {
     mutating func takeUnstored(_ count: Int) -> [UnstoredChunk] {
         var taken: [UnstoredChunk] = []
         var looked = 0
-        for (slot, node) in unstored where taken.count < count {
+        for (slot, node, firstTime) in unstored where taken.count < count {
             looked += 1
             let entry = series[Int(slot)]
             let chunk = nodes[Int(node - 1)].chunk
-            // It may be gone meanwhile, and its node another's.
-            guard entry.isLive, !chunk.isStored, holds(node, Int(slot)) else { continue }
+            // It may be gone meanwhile, and its node another's, of the same series too.
+            guard entry.isLive, !chunk.isStored, chunk.firstTime == firstTime, holds(node, Int(slot)) else { continue }
             taken.append(
                 UnstoredChunk(
                     reference: Head.reference(slot, entry.generation), node: node, chunk: chunk))
@@ -414,7 +415,8 @@ struct Head: ~Copyable {
 
     /// Chunks that could not be stored are tried again.
     mutating func putBack(_ chunks: [UnstoredChunk]) {
-        unstored.insert(contentsOf: chunks.map { (UInt32(Head.slot($0.reference)), $0.node) }, at: 0)
+        unstored.insert(
+            contentsOf: chunks.map { (UInt32(Head.slot($0.reference)), $0.node, $0.chunk.firstTime) }, at: 0)
     }
 
     /// Gives a series that the log has just named the chunks that an earlier run stored under that reference. Under

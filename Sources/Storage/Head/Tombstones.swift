@@ -79,6 +79,18 @@ extension Head {
         }
     }
 
+    /// The times of the late samples that are to be deleted, from the first to the last of each series.
+    func lateTombstones(of slots: [UInt32], from: Int64, through: Int64) -> [Tombstone] {
+        slots.compactMap { slot in
+            guard let all = lateSamples(of: slot) else { return nil }
+            let range = all.indices(after: from - 1, through: through)
+            guard let first = range.first, let last = range.last else { return nil }
+            return Tombstone(
+                reference: Head.reference(slot, series[Int(slot)].generation), range: all.times[first]...all.times[last]
+            )
+        }
+    }
+
     /// Hides a tombstone's samples, if its series is still there.
     mutating func bury(_ stone: Tombstone) {
         let slot = Head.slot(stone.reference)
