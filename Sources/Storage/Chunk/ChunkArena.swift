@@ -145,7 +145,9 @@ internal import Glibc
     private mutating func takeFresh() -> UnsafeMutableRawPointer {
         if fresh.isEmpty {
             let region = unsafe mmap(nil, Self.regionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-            guard let region = unsafe region, unsafe region != MAP_FAILED else { fatalError("no memory for chunks") }
+            guard let region = unsafe region, unsafe region != MAP_FAILED else {
+                preconditionFailure("no memory for chunks")
+            }
             unsafe regions.append(region)
             let (start, mask) = (UInt(bitPattern: region), UInt(Self.slabBytes - 1))
             fresh = (start + mask) & ~mask..<(start + UInt(Self.regionBytes)) & ~mask
