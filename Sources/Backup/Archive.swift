@@ -163,13 +163,19 @@ public final class Archive: Sendable {
         return facts
     }
 
-    /// Writes the data directory anew where there is none, or an empty one. It appears whole or not at all.
-    public func restore(to directory: String, _ files: any FileSystem) throws(ArchiveError) -> Report {
-        let draft = directory + ".restoring"
+    /// Writes the data directory anew where there is none: it appears whole or not at all. One that is there and empty
+    /// may be another disk or somebody else's, and stays what it is: what goes in is made within, and the log's folder,
+    /// by which a data directory is known, comes last.
+    public func restore(to place: String, _ files: any FileSystem) throws(ArchiveError) -> Report {
+        var directory = place
+        while directory.count > 1, directory.hasSuffix("/") { directory.removeLast() }
+        let (isThere, draft): (Bool, String)
         var report = Report()
         report.facts = try facts()
         do throws(FileError) {
-            if try files.attributes(of: directory) != nil, try !files.list(directory).isEmpty {
+            isThere = try files.attributes(of: directory) != nil
+            draft = isThere ? "\(directory)/.restoring" : directory + ".restoring"
+            if isThere, try files.list(directory).contains(where: { $0 != draft.lastPathPart }) {
                 throw FileError(operation: "restore", path: directory, code: 39)
             }
             if try files.attributes(of: draft) != nil { try files.removeTree(draft) }
@@ -204,9 +210,17 @@ public final class Archive: Sendable {
             do throws(FileError) {
                 try open?.synchronize()
                 for folder in folders { try files.synchronize(directory: folder) }
-                if try files.attributes(of: directory) != nil { try files.remove(directory) }
-                try files.rename(draft, to: directory)
-                try files.synchronize(directory: directory.parentDirectory)
+                if isThere {
+                    let names = try files.list(draft)
+                    for name in names.filter({ $0 != "wal" }) + ["wal"] {
+                        try files.rename("\(draft)/\(name)", to: "\(directory)/\(name)")
+                    }
+                    try files.remove(draft)
+                    try files.synchronize(directory: directory)
+                } else {
+                    try files.rename(draft, to: directory)
+                    try files.synchronize(directory: directory.parentDirectory)
+                }
             } catch {
                 throw .file(error)
             }

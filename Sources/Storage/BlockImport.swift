@@ -218,6 +218,10 @@ public final class BlockImport {
             try publish(names)
         } catch {
             cancel()
+            // A mistake is told where it was found, and not in the copy.
+            if case .block(let text) = StorageError(error) {
+                throw .block(text.replacing("\(stage)/copy/", with: "\(source)/"))
+            }
             throw StorageError(error)
         }
         return report
@@ -229,10 +233,12 @@ public final class BlockImport {
         (settings.retention, settings.maximumBytes, settings.lateWindow) = (.max / 4, .max / 4, .max / 4)
         let clock = FarClock()
         let store = try SeriesStore(directory: copy, settings: settings, files: files, clock: clock)
+        store.replayLog()
+        // Opened they are by now, and what was found in them is known.
         if let broken = store.setAside.first {
             throw StorageError.block("the block \(broken.name) cannot be read: \(broken.reason)")
         }
-        store.replayLog()
+        for block in store.shelf.blocks { _ = try verifyBlock(at: block.directory, files) }
         if let failure = store.replay.failure { throw StorageError.block(failure) }
         let found = store.replay.report
         report.remarks += found.repairs.map { $0.replacing(copy + "/", with: "") }

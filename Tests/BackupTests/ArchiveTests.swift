@@ -55,6 +55,22 @@ import Testing
         }
     }
 
+    @Test("an empty directory that is there is filled and not exchanged: it may be another disk") func intoEmpty()
+        throws
+    {
+        let files = MemoryFiles()
+        try stage(files)
+        _ = try make(files, nil)
+        let archive = try Archive("b", files, passphrase: nil)
+        let wanted = try files.tree("s").filter { $0 != "vedette-backup.json" }
+        try files.createDirectory("mount")
+        files.setFailure { operation, path in operation == "remove" && path == "mount" ? 16 : nil }
+        _ = try archive.restore(to: "mount", files)
+        #expect(try files.tree("mount") == wanted)
+        _ = try archive.restore(to: "new/", files)
+        #expect(try files.tree("new") == wanted)
+    }
+
     @Test("a flipped bit and a cut are found with their place", arguments: [nil, "a passphrase"])
     func damage(passphrase: String?) throws {
         let files = MemoryFiles()

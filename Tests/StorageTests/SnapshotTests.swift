@@ -175,4 +175,41 @@ import Testing
             try BlockImport(into: "d", files: files, clock: clock).take(over: "nowhere")
         }
     }
+
+    @Test("a directory with a damaged block is not taken over, and the place is told where it lies", arguments: [0, 1])
+    func damaged(part: Int) throws {
+        let files = MemoryFiles()
+        let clock = BlockTests.clock(at: BlockTests.start)
+        var expected: [Labels: [Int64: Double]] = [:]
+        let block: String
+        do {
+            let source = try BlockTests.open(files, clock, directory: "s")
+            BlockTests.fill(source, series: 7, from: BlockTests.start, hours: 9, into: &expected)
+            block = try #require(source.shelf.blocks.first).directory
+        }
+        let path = ["\(block)/index", "\(block)/chunks/000001"][part]
+        let file = try files.open(path, .readWrite)
+        // A length that ends early, a bit in the middle.
+        if part == 0 { try file.truncate(to: 100) }
+        if part == 1 {
+            let place = try file.size() / 2
+            try unsafe file.write([~(try file.read(at: place, count: 1)[0])].span.bytes, at: place)
+        }
+        let error = #expect(throws: StorageError.self) {
+            try BlockImport(into: "d", files: files, clock: clock).take(over: "s")
+        }
+        #expect(error?.description.contains(path) ?? false, "\(String(describing: error))")
+        #expect(try files.list("d").filter { ULID($0) != nil }.isEmpty)
+    }
+
+    @Test("half a snapshot that a killed daemon left goes at the next start") func halfMade() throws {
+        let files = MemoryFiles()
+        let clock = BlockTests.clock(at: BlockTests.start)
+        let store = try BlockTests.open(files, clock)
+        let name = try store.snapshot()
+        try files.createDirectory("d/snapshots/x.tmp-for-creation/wal")
+        let killed = files.afterKill()
+        _ = try BlockTests.open(killed, clock)
+        #expect(try killed.list("d/snapshots") == [name])
+    }
 }

@@ -48,6 +48,13 @@ final class BlockShelf: Sendable {
             load(name, &opened, &aside, checks: false)
         }
         place(opened, aside)
+        // Links in half a snapshot would keep blocks on the disk.
+        let snapshots = "\(directory)/\(SeriesStore.snapshotFolder)"
+        if try files.attributes(of: snapshots) != nil {
+            for name in try files.list(snapshots) where name.hasSuffix(BlockFormat.unfinished) {
+                try? files.removeTree("\(snapshots)/\(name)")
+            }
+        }
         if try files.attributes(of: markPath) != nil {
             let text = String(decoding: try files.contents(of: markPath), as: UTF8.self)
             state.withLock { $0.mark = Int64(text.prefix { $0 != "\n" }) }
